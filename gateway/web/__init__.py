@@ -1,0 +1,1 @@
+"""HTTP in and out: one decision, its carriers and its endings."""
