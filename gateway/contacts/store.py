@@ -10,7 +10,8 @@
   identifier run one after the other. `work` may run again from its beginning after a lost race, so it touches nothing
   but the transaction that it is given. When it raises, nothing it did is kept and the exception comes out of `write`.
 * **Changes.** Each subscriber hears (workspace, contact_id) of every record whose answer may have changed: at once for
-  writes of this process, within one second for those of another. `hears_changes` is False while that cannot be promised.
+  writes of this process, within one second for those of another. `hears_changes` is False while that cannot be promised;
+  after such a deaf time the subscriber hears `EVERYTHING` in place of a contact id, before `hears_changes` is True again.
 * **Failure.** What the engine cannot do now is `Outage(store_unavailable)`; no driver's exception crosses this line.
 * **Time** is given by the caller, in whole seconds UTC. Ids are minted by the caller.
 """
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from gateway.contacts.contact import Contact
 
 T = TypeVar("T")
+
+EVERYTHING = "*"
+"""In place of a contact id: any record of any workspace may have changed."""
 
 
 class Event(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,133 @@
+"""The wiring: from settings to the two applications, their routes and middleware as visible lists."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+
+from gateway.contacts.resolver import ResolutionPolicy, Resolver
+from gateway.contacts.stores import store_for
+from gateway.identity.verifier import TokenVerifier
+from gateway.settings import Settings, load_settings
+from gateway.trust import id_rules, trusted_issuers
+from gateway.web.access import AccessTokenMiddleware
+from gateway.web.admin_errors import HANDLERS
+from gateway.web.authentication import Authenticator
+from gateway.web.carrier import DecisionCarrier
+from gateway.web.contacts_api import ContactsApi
+from gateway.web.decision import Decision
+from gateway.web.forward_auth import ForwardAuth
+from gateway.web.headers import IdentityHeaders
+from gateway.web.health import Health
+from gateway.web.messenger import Login, Me
+from gateway.web.problems import Problems, not_found
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from gateway.contacts.store import ContactStore
+
+ADMIN_BODY_LIMIT = 1024 * 1024
+
+
+class Gateway(Struct, frozen=True):
+    """Everything that one process serves: the two applications and what they share."""
+
+    public: ASGIApp
+    admin: ASGIApp
+    decision: Decision
+    health: Health
+    authenticator: Authenticator
+
+
+def create_authenticator(config: Settings | Path | str) -> Authenticator:
+    """The pipeline from token to identity, for settings or for the path of a `gateway.toml`.
+
+    Raises `SettingsInvalid` with every problem of the configuration. The store is opened by `Authenticator.open`, which
+    the middleware calls at the first token.
+    """
+    settings = config if isinstance(config, Settings) else load_settings(Path(config), os.environ)
+    issuers = trusted_issuers(settings)
+    store = store_for(settings.store.url)
+    policies = {app_id: _policy(settings, app_id) for app_id in settings.workspaces}
+    return Authenticator(
+        verifier=TokenVerifier(issuers, time.time),
+        resolver=Resolver(store, policies, time.time, os.urandom),
+        store=store,
+        clock=time.time,
+        generation=hashlib.sha256(repr(settings).encode()).digest(),
+        default_workspace=settings.public.default_workspace or _only_one(settings),
+    )
+
+
+def create_gateway(settings: Settings) -> Gateway:
+    """Both applications over one pipeline; raises `SettingsInvalid`."""
+    authenticator = create_authenticator(settings)
+    decision = create_decision(settings, authenticator)
+    health = Health(authenticator)
+    return Gateway(
+        public=create_public_app(decision, health),
+        admin=create_admin_app(settings, authenticator.store, health),
+        decision=decision,
+        health=health,
+        authenticator=authenticator,
+    )
+
+
+def create_decision(settings: Settings, authenticator: Authenticator) -> Decision:
+    """The addresses that the decision answers."""
+    identity_headers = IdentityHeaders(settings.public.headers.names())
+    endings = [
+        Login(),
+        Me(),
+        ForwardAuth(identity_headers),
+        *(ForwardAuth(identity_headers, app_id) for app_id in settings.workspaces),
+    ]
+    return Decision(authenticator, endings, Problems(os.urandom))
+
+
+def create_public_app(decision: Decision, health: Health) -> ASGIApp:
+    """The public listener: the decision's addresses, then health; nothing else stands there."""
+    plain = Starlette(routes=health.routes(), exception_handlers={404: not_found, 405: not_found})
+    return DecisionCarrier(plain, decision)
+
+
+def create_admin_app(settings: Settings, store: ContactStore, health: Health) -> ASGIApp:
+    """The admin listener: health, and the Contacts API behind access tokens."""
+    rules = {app_id: id_rules(settings, app_id) for app_id in settings.workspaces}
+    contacts = ContactsApi(store, rules, time.time, os.urandom)
+    protected = Starlette(
+        routes=contacts.routes(),
+        exception_handlers=HANDLERS,
+        max_body_size=ADMIN_BODY_LIMIT,
+    )
+    return Starlette(
+        routes=[
+            *health.routes(),
+            Mount("/", protected, middleware=[Middleware(AccessTokenMiddleware, store=store)]),
+        ],
+        exception_handlers=HANDLERS,
+    )
+
+
+def _policy(settings: Settings, app_id: str) -> ResolutionPolicy:
+    workspace = settings.workspaces[app_id]
+    return ResolutionPolicy(
+        email_conflict=workspace.email_conflict,
+        create_on_first_sight=workspace.first_sight == "create",
+        restore_archived=workspace.archived_login == "restore",
+        alarm_emails=workspace.alarm_emails,
+        alarm_window=workspace.alarm_window,
+    )
+
+
+def _only_one(settings: Settings) -> str | None:
+    return next(iter(settings.workspaces)) if len(settings.workspaces) == 1 else None

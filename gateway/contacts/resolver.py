@@ -1,0 +1,300 @@
+"""From a principal to one contact: the table of design section 5.
+
+The order is external_id, then, only where the table says so, email; never a silent fall-through (facts: Intercom 1.3).
+An email joins records only when both sides are proven: the token signs it, and the record holds it as signed or
+imported. An address that somebody merely claimed links nothing and hides nobody (advisories C01, C02, C06, C07).
+
+A contact that stands as the token says is found with one look-up. Everything else (create, link, restore, changed
+attributes) is decided inside one transaction that holds the identifiers, so parallel first logins make one contact.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gateway.contacts.contact import Contact, Role, State, is_contact_id, mint_contact_id
+from gateway.contacts.store import Event
+from gateway.errors import Code, Refusal
+from gateway.identity.principal import Principal, Proof
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gateway.contacts.store import ContactStore, ContactTransaction
+
+
+class EmailConflict(StrEnum):
+    """What to do with a new user_id whose proven email stands on somebody else's record."""
+
+    FLAG = "flag"
+    REJECT = "reject"
+    ALLOW = "allow"
+
+
+class MatchedBy(StrEnum):
+    """What found the contact."""
+
+    EXTERNAL_ID = "external_id"
+    EMAIL = "email"
+    FIRST_SIGHT = "first_sight"
+
+
+class ResolutionPolicy(Struct, frozen=True):
+    """A workspace's choices. `alarm_emails` distinct emails on one user_id within `alarm_window` seconds raise an alarm."""
+
+    email_conflict: EmailConflict = EmailConflict.FLAG
+    create_on_first_sight: bool = True
+    restore_archived: bool = True
+    alarm_emails: int = 3
+    alarm_window: int = 86_400
+
+
+class Identity(Struct, frozen=True):
+    """Who a verified token is to us: the principal and the contact, and how the one led to the other.
+
+    Offers what Starlette expects of `request.user`. `alarmed` says that this user_id now looks shared by several people.
+    """
+
+    principal: Principal
+    contact: Contact
+    matched_by: MatchedBy
+    created: bool = False
+    linked: bool = False
+    alarmed: bool = False
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Always true: there is no identity without a verified token."""
+        return True
+
+    @property
+    def display_name(self) -> str:
+        """The contact's name, else its email, else its user_id."""
+        return self.contact.name or self.contact.email or self.principal.user_id
+
+    @property
+    def identity(self) -> str:
+        """The immutable contact id."""
+        return self.contact.id
+
+    @property
+    def as_found(self) -> bool:
+        """Whether the same token will lead to the same answer again, as long as the contact does not change."""
+        return self.matched_by is MatchedBy.EXTERNAL_ID and not (self.created or self.linked or self.alarmed)
+
+
+class Resolver:
+    """Finds or makes the contact of a principal; `policies` maps each workspace to its choices."""
+
+    def __init__(
+        self,
+        store: ContactStore,
+        policies: Mapping[str, ResolutionPolicy],
+        clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._store = store
+        self._policies = policies
+        self._clock = clock
+        self._random_bytes = random_bytes
+
+    async def resolve(self, principal: Principal) -> Identity:
+        """Return the identity; raise `Refusal` (identity and contact codes) or `Outage(store_unavailable)`."""
+        contact = await self._store.find_by_external_id(principal.workspace, principal.user_id)
+        if contact is not None:
+            self._admit(contact)
+            if contact.state is State.LIVE and _with_signed_values(contact, principal) is contact:
+                return Identity(principal, contact, MatchedBy.EXTERNAL_ID)
+        return await self._store.write(lambda transaction: self._settle(transaction, principal))
+
+    async def preview(self, principal: Principal) -> Identity | None:
+        """The contact that a principal would meet, changing nothing; None when one would be made or linked."""
+        contact = await self._store.find_by_external_id(principal.workspace, principal.user_id)
+        if contact is not None:
+            self._admit(contact)
+            return Identity(principal, contact, MatchedBy.EXTERNAL_ID)
+        holders = await self._proven_holders(self._store, principal)
+        if principal.by_email and holders:
+            return Identity(principal, _only(holders), MatchedBy.EMAIL)
+        return None
+
+    async def _settle(self, transaction: ContactTransaction, principal: Principal) -> Identity:
+        """Walk the table with the identifiers held, and write what it says."""
+        emails = [f"email:{principal.email}"] if principal.email else []
+        await transaction.lock(principal.workspace, f"user_id:{principal.user_id}", *emails)
+
+        contact = await transaction.find_by_external_id(principal.workspace, principal.user_id)
+        if contact is not None:
+            return await self._known(transaction, principal, contact, MatchedBy.EXTERNAL_ID)
+
+        holders = await self._proven_holders(transaction, principal)
+        if principal.by_email and holders:
+            return await self._known(transaction, principal, _only(holders), MatchedBy.EMAIL)
+
+        if is_contact_id(principal.user_id) and await transaction.find(
+            principal.workspace, principal.user_id
+        ):
+            raise Refusal(
+                Code.USER_ID_IS_CONTACT_ID, "the user_id is the id of a standing contact", field="user_id"
+            )
+
+        if len(holders) == 1 and holders[0].external_id in (None, principal.email):
+            return await self._linked(transaction, principal, holders[0])
+
+        policy = self._policies[principal.workspace]
+        if holders and policy.email_conflict is EmailConflict.REJECT:
+            raise Refusal(
+                Code.IDENTITY_CONFLICT, "the email stands on a contact with another user_id", field="email"
+            )
+        if not policy.create_on_first_sight:
+            raise Refusal(
+                Code.CONTACT_UNKNOWN, "nobody has this user_id, and first sight creates nobody here"
+            )
+        flagged = holders if policy.email_conflict is EmailConflict.FLAG else ()
+        return await self._created(transaction, principal, flagged)
+
+    async def _proven_holders(
+        self, reader: ContactStore | ContactTransaction, principal: Principal
+    ) -> Sequence[Contact]:
+        """The live contacts that hold the principal's email with proof; nobody when the token does not prove it."""
+        if principal.email is None or principal.email_proof is not Proof.SIGNED:
+            return ()
+        holders = await reader.find_by_email(principal.workspace, principal.email, limit=10)
+        return [holder for holder in holders if holder.email_proof is not Proof.CLAIMED]
+
+    def _admit(self, contact: Contact) -> None:
+        """Refuse blocked contacts, and archived ones where the workspace does not restore them at login."""
+        if contact.state is State.BLOCKED:
+            raise Refusal(Code.CONTACT_BLOCKED, "the contact is blocked")
+        if contact.state is State.ARCHIVED and not self._policies[contact.workspace_id].restore_archived:
+            raise Refusal(
+                Code.CONTACT_ARCHIVED, "the contact is archived, and a login does not restore it here"
+            )
+
+    async def _known(
+        self, transaction: ContactTransaction, principal: Principal, contact: Contact, matched_by: MatchedBy
+    ) -> Identity:
+        """A standing contact: restored if archived, brought up to what the token signs."""
+        self._admit(contact)
+        now = int(self._clock())
+        if contact.state is State.ARCHIVED:
+            await self._note(transaction, principal, contact, "restored", {}, {})
+        updated = _with_signed_values(replace(contact, state=State.LIVE), principal)
+        if updated == contact:
+            return Identity(principal, contact, matched_by)
+        updated = replace(updated, updated_at=now)
+        await transaction.update(updated)
+        alarmed = False
+        if updated.email != contact.email:
+            before, after = {"email": contact.email}, {"email": updated.email}
+            alarmed = await self._looks_shared(transaction, contact, updated)
+            await self._note(transaction, principal, contact, "email_changed", before, after)
+            if alarmed:
+                await self._note(transaction, principal, contact, "shared_user_id", {}, after)
+        return Identity(principal, updated, matched_by, alarmed=alarmed)
+
+    async def _linked(
+        self, transaction: ContactTransaction, principal: Principal, contact: Contact
+    ) -> Identity:
+        """The backfill: a contact known by its email gets its user_id; its contact id stays."""
+        linked = replace(
+            _with_signed_values(contact, principal),
+            external_id=principal.user_id,
+            role=Role.USER,
+            updated_at=int(self._clock()),
+        )
+        await transaction.update(linked)
+        before, after = {"external_id": contact.external_id}, {"external_id": linked.external_id}
+        await self._note(transaction, principal, contact, "linked", before, after)
+        return Identity(principal, linked, MatchedBy.EMAIL, linked=True)
+
+    async def _created(
+        self, transaction: ContactTransaction, principal: Principal, flagged: Sequence[Contact]
+    ) -> Identity:
+        """First sight; `flagged` are the other holders of the email, for the duplicates report."""
+        now = int(self._clock())
+        blank = Contact(
+            workspace_id=principal.workspace,
+            id=mint_contact_id(now, self._random_bytes),
+            external_id=principal.user_id,
+            role=Role.USER,
+            created_at=now,
+            updated_at=now,
+        )
+        contact = _with_signed_values(blank, principal)
+        await transaction.insert(contact)
+        after = {"external_id": contact.external_id, "email": contact.email}
+        await self._note(transaction, principal, contact, "created", {}, after)
+        if flagged:
+            pair = {"email": contact.email, "held_by": [holder.id for holder in flagged]}
+            await self._note(transaction, principal, contact, "email_conflict", {}, pair)
+        return Identity(principal, contact, MatchedBy.FIRST_SIGHT, created=True)
+
+    async def _looks_shared(
+        self, transaction: ContactTransaction, contact: Contact, updated: Contact
+    ) -> bool:
+        """Whether one user_id has been seen with many emails, or flips A-B-A, within the window (S9, C09)."""
+        policy = self._policies[contact.workspace_id]
+        since = int(self._clock()) - policy.alarm_window
+        history = await transaction.events(contact.workspace_id, contact.id)
+        recent = [event for event in history if event.at >= since]
+        if any(event.kind == "shared_user_id" for event in recent):
+            return False
+        changes = [event for event in recent if event.kind == "email_changed"]
+        left_behind = {event.before.get("email") for event in changes} - {None}
+        return (
+            updated.email in left_behind
+            or len(left_behind | {contact.email, updated.email}) >= policy.alarm_emails
+        )
+
+    async def _note(  # noqa: PLR0913, PLR0917 - the columns of a line of history
+        self,
+        transaction: ContactTransaction,
+        principal: Principal,
+        contact: Contact,
+        kind: str,
+        before: dict[str, Any],
+        after: dict[str, Any],
+    ) -> None:
+        await transaction.record(
+            Event(
+                workspace_id=contact.workspace_id,
+                contact_id=contact.id,
+                kind=kind,
+                actor=f"issuer:{principal.issuer}",
+                at=int(self._clock()),
+                before=before,
+                after=after,
+            )
+        )
+
+
+def _only(holders: Sequence[Contact]) -> Contact:
+    """The one holder of an email; several are never guessed between (facts: Intercom 1.3, 409)."""
+    if len(holders) > 1:
+        raise Refusal(Code.EMAIL_AMBIGUOUS, f"{len(holders)} contacts hold this email", field="email")
+    return holders[0]
+
+
+def _with_signed_values(contact: Contact, principal: Principal) -> Contact:
+    """The contact with what the token says of it; the very same object when nothing differs.
+
+    A claimed email only fills a blank or replaces another claim: it never overwrites a proven one.
+    """
+    changes = {name: value for name, value in principal.attributes.items() if getattr(contact, name) != value}
+    if principal.email is not None:
+        proven = principal.email_proof is Proof.SIGNED
+        if proven or contact.email_proof in (None, Proof.CLAIMED):
+            if contact.email != principal.email:
+                changes["email"] = principal.email
+            if contact.email_proof is not principal.email_proof:
+                changes["email_proof"] = principal.email_proof
+    custom = contact.custom_attributes
+    if any(custom.get(name, msgspec.UNSET) != value for name, value in principal.custom_attributes.items()):
+        changes["custom_attributes"] = {**custom, **principal.custom_attributes}
+    return replace(contact, **changes) if changes else contact

@@ -1,0 +1,240 @@
+"""The Contacts API in Intercom's shape (facts: Intercom 2.2 to 2.5), behind access tokens.
+
+`POST /contacts`, `GET|PUT|DELETE /contacts/{id}` and `GET /contacts/find_by_external_id/{external_id}`. What an
+operator writes is proven as `imported`: less than a signed token, more than somebody's claim.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from msgspec.structs import asdict, replace
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.contacts.access_token import Scope
+from gateway.contacts.contact import Contact, Role, State, is_contact_id, mint_contact_id
+from gateway.contacts.store import Event
+from gateway.errors import Code, ContactConflict, ContactNotFound, Refusal
+from gateway.web.admin_errors import AdminError
+from gateway.web.carrier import path_of
+from gateway.web.contact_json import contact_json, written_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.requests import Request
+
+    from gateway.contacts.store import ContactStore, ContactTransaction
+    from gateway.identity.principal import IdRules
+
+_BY_EXTERNAL_ID = b"/contacts/find_by_external_id/"
+
+
+class ContactsApi:
+    """The endpoints, over one store. Requests arrive with `request.user`: the access token that was presented."""
+
+    def __init__(
+        self,
+        store: ContactStore,
+        rules: Mapping[str, IdRules],
+        clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._store = store
+        self._rules = rules
+        self._clock = clock
+        self._random_bytes = random_bytes
+
+    def routes(self) -> list[Route]:
+        """The routes, most exact first; ids are matched as sent, so `%2F` in an external id stays part of it."""
+        return [
+            Route("/contacts", self.create, methods=["POST"]),
+            Route(
+                "/contacts/find_by_external_id/{external_id:path}", self.find_by_external_id, methods=["GET"]
+            ),
+            Route("/contacts/{contact_id}", self.retrieve, methods=["GET"]),
+            Route("/contacts/{contact_id}", self.update, methods=["PUT"]),
+            Route("/contacts/{contact_id}", self.delete, methods=["DELETE"]),
+        ]
+
+    async def create(self, request: Request) -> Response:
+        """Make a contact: 200 and the record, or 409 naming the one that holds an identifier already."""
+        workspace = _permitted(request, Scope.CONTACTS_WRITE)
+        fields = written_fields(await _json_object(request), self._rules[workspace])
+        if not fields.keys() & {"email", "external_id", "role"}:
+            raise AdminError(400, "parameter_missing", "one of email, external_id and role is needed")
+        now = int(self._clock())
+        contact = Contact(
+            workspace_id=workspace,
+            id=mint_contact_id(now, self._random_bytes),
+            created_at=now,
+            updated_at=now,
+            **{"role": Role.USER, **fields},
+        )
+        if contact.role is Role.USER and contact.external_id is None and contact.email is None:
+            raise AdminError(400, "parameter_missing", "a user needs an email or an external_id")
+
+        async def work(transaction: ContactTransaction) -> None:
+            await _hold(transaction, contact)
+            await self._check_identifiers(transaction, contact, standing=None)
+            await transaction.insert(contact)
+            await transaction.record(self._event(request, "created", contact, after=_changed({}, contact)))
+
+        await self._store.write(work)
+        return _answer(contact_json(contact))
+
+    async def retrieve(self, request: Request) -> Response:
+        """The live contact with this id."""
+        workspace = _permitted(request, Scope.CONTACTS_READ)
+        contact = await self._store.find(workspace, _contact_id(request))
+        return _answer(contact_json(_standing(contact)))
+
+    async def find_by_external_id(self, request: Request) -> Response:
+        """The live user with this external id; leads never match (facts: Intercom 2.2)."""
+        workspace = _permitted(request, Scope.CONTACTS_READ)
+        raw = path_of(request.scope).partition(_BY_EXTERNAL_ID)[2]
+        try:
+            external_id = unquote_to_bytes(raw).decode()
+        except UnicodeDecodeError as error:
+            raise ContactNotFound from error
+        contact = await self._store.find_by_external_id(workspace, external_id)
+        if _standing(contact).role is not Role.USER:
+            raise ContactNotFound
+        return _answer(contact_json(_standing(contact)))
+
+    async def update(self, request: Request) -> Response:
+        """Change the fields that the body names: absent stays, null clears."""
+        workspace = _permitted(request, Scope.CONTACTS_WRITE)
+        fields = written_fields(await _json_object(request), self._rules[workspace])
+        contact_id = _contact_id(request)
+
+        async def work(transaction: ContactTransaction) -> Contact:
+            standing = _standing(await transaction.find(workspace, contact_id))
+            if standing.role is Role.USER and fields.get("role") is Role.LEAD:
+                raise AdminError(400, "client_error", "a user cannot become a lead", field="role")
+            merged = {**fields, "custom_attributes": _merged(standing, fields)}
+            contact = replace(standing, **merged)
+            if contact == standing:
+                return standing
+            contact = replace(contact, updated_at=int(self._clock()))
+            await _hold(transaction, contact)
+            await self._check_identifiers(transaction, contact, standing=standing)
+            await transaction.update(contact)
+            before, after = _changed(asdict(contact), standing), _changed(asdict(standing), contact)
+            await transaction.record(self._event(request, "updated", contact, before=before, after=after))
+            return contact
+
+        return _answer(contact_json(await self._store.write(work)))
+
+    async def delete(self, request: Request) -> Response:
+        """Remove a contact for ever, archived and blocked ones too; its identifiers become free."""
+        workspace = _permitted(request, Scope.CONTACTS_WRITE)
+        contact_id = _contact_id(request)
+
+        async def work(transaction: ContactTransaction) -> Contact:
+            contact = await transaction.find(workspace, contact_id)
+            if contact is None or contact.id != contact_id:
+                raise ContactNotFound
+            await transaction.delete(workspace, contact_id)
+            await transaction.record(self._event(request, "deleted", contact))
+            return contact
+
+        contact = await self._store.write(work)
+        reference = {"type": "contact", "id": contact.id, "external_id": contact.external_id, "deleted": True}
+        return _answer(reference)
+
+    async def _check_identifiers(
+        self, transaction: ContactTransaction, contact: Contact, *, standing: Contact | None
+    ) -> None:
+        """Refuse identifiers that are another record's: 409, or 422 for a user_id that is a contact id (S4, R34)."""
+        external_id, email = contact.external_id, contact.email
+        if external_id and (standing is None or standing.external_id != external_id):
+            holder = await transaction.find_by_external_id(contact.workspace_id, external_id)
+            if holder is not None:
+                raise ContactConflict(holder.id, "external_id", archived=holder.state is State.ARCHIVED)
+            if is_contact_id(external_id) and await transaction.find(contact.workspace_id, external_id):
+                raise Refusal(Code.USER_ID_IS_CONTACT_ID, "this is the id of a contact", field="external_id")
+        if email and contact.role is Role.USER and (standing is None or standing.email != email):
+            holders = await transaction.find_by_email(contact.workspace_id, email)
+            for holder in holders:
+                if holder.role is Role.USER and holder.id != contact.id:
+                    raise ContactConflict(holder.id, "email")
+
+    def _event(
+        self,
+        request: Request,
+        kind: str,
+        contact: Contact,
+        *,
+        before: dict[str, Any] | None = None,
+        after: dict[str, Any] | None = None,
+    ) -> Event:
+        return Event(
+            workspace_id=contact.workspace_id,
+            contact_id=contact.id,
+            kind=kind,
+            actor=f"access_token:{request.user.id}",
+            at=int(self._clock()),
+            before=before or {},
+            after=after or {},
+        )
+
+
+def _permitted(request: Request, scope: Scope) -> str:
+    """The workspace of the access token; 403 when the token lacks the scope."""
+    if scope not in request.user.scopes:
+        raise AdminError(403, "forbidden", f"the access token lacks the scope {scope}")
+    workspace: str = request.user.workspace_id
+    return workspace
+
+
+async def _json_object(request: Request) -> dict[str, Any]:
+    try:
+        body = msgspec.json.decode(await request.body())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise AdminError(400, "parameter_invalid", "the body is not valid JSON") from error
+    if not isinstance(body, dict):
+        raise AdminError(400, "parameter_invalid", "the body must be a JSON object")
+    return body
+
+
+def _contact_id(request: Request) -> str:
+    contact_id: str = request.path_params["contact_id"]
+    if not is_contact_id(contact_id):
+        raise ContactNotFound
+    return contact_id
+
+
+def _standing(contact: Contact | None) -> Contact:
+    if contact is None or contact.state is not State.LIVE:
+        raise ContactNotFound
+    return contact
+
+
+async def _hold(transaction: ContactTransaction, contact: Contact) -> None:
+    """Take the same locks as a login does, so that both decide on the same ground."""
+    held = {"user_id": contact.external_id, "email": contact.email}
+    names = [f"{kind}:{value}" for kind, value in held.items() if value]
+    await transaction.lock(contact.workspace_id, *names)
+
+
+def _merged(standing: Contact, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Custom attributes are updated one by one; null removes one."""
+    custom = {**standing.custom_attributes, **fields.get("custom_attributes", {})}
+    return {name: value for name, value in custom.items() if value is not None}
+
+
+def _changed(other: Mapping[str, Any], contact: Contact) -> dict[str, Any]:
+    """The fields in which a contact differs from another's, as the history keeps them."""
+    blank = {"external_id", "email", "phone", "name", "role", "owner_id", "custom_attributes"}
+    fields = asdict(contact)
+    return {name: fields[name] for name in sorted(blank) if fields[name] != other.get(name)}
+
+
+def _answer(body: Mapping[str, Any]) -> Response:
+    return Response(
+        msgspec.json.encode(body), media_type="application/json", headers={"cache-control": "no-store"}
+    )

@@ -1,0 +1,83 @@
+"""Identity headers: which they are, how they are written, and how a client's copies are removed.
+
+A client's copy is removed in every spelling that some server would read as the same name: case, `-` for `_` for `.`,
+duplicates, and whatever `Connection` nominates (advisories B01, B02; facts: peers 0.9). Values are printable ASCII:
+all else, and `%` itself, is percent-encoded as UTF-8, so that decoding is one rule and no two values look alike.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote_from_bytes
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.contacts.resolver import Identity
+
+IDENTITY_ERROR = "X-Identity-Error"
+_SAFE = "".join(chr(byte) for byte in range(0x20, 0x7F) if byte != 0x25)
+_ONE_SPELLING = bytes.maketrans(b"_.", b"--")
+
+
+class HeaderNames(Struct, frozen=True):
+    """The names under which an identity travels to the upstream."""
+
+    contact_id: str = "X-Contact-Id"
+    user_id: str = "X-User-Id"
+    user_email: str = "X-User-Email"
+    matched_by: str = "X-Identity-Matched-By"
+    forwarded_user: str = "X-Forwarded-User"
+    forwarded_email: str = "X-Forwarded-Email"
+
+
+class IdentityHeaders:
+    """Writes the headers of an identity and removes every foreign copy of them."""
+
+    def __init__(self, names: HeaderNames | None = None) -> None:
+        names = names or HeaderNames()
+        self._names = {
+            field: getattr(names, field).lower().encode("ascii") for field in HeaderNames.__struct_fields__
+        }
+        defaults = HeaderNames()
+        reserved = [getattr(defaults, field) for field in HeaderNames.__struct_fields__]
+        reserved += [IDENTITY_ERROR, "X-Identity-Assertion"]
+        self._reserved = frozenset(self._names.values()) | {name.lower().encode() for name in reserved}
+
+    def of(self, identity: Identity) -> tuple[tuple[bytes, bytes], ...]:
+        """The headers of an identity; a value that the contact does not have has no header."""
+        values = {
+            "contact_id": identity.contact.id,
+            "user_id": identity.principal.user_id,
+            "user_email": identity.contact.email,
+            "matched_by": identity.matched_by.value,
+            "forwarded_user": identity.principal.user_id,
+            "forwarded_email": identity.contact.email,
+        }
+        return tuple((self._names[field], encoded(value)) for field, value in values.items() if value)
+
+    def strip(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The headers without any spelling of an identity header and without what `Connection` nominates."""
+        headers = list(headers)
+        nominated = {
+            token.strip().lower()
+            for name, value in headers
+            if name.lower() == b"connection"
+            for token in value.split(b",")
+        } - {b"close", b"keep-alive", b"upgrade", b"te"}
+        return [
+            (name, value)
+            for name, value in headers
+            if name.lower() not in nominated and _one_spelling(name) not in self._reserved
+        ]
+
+
+def encoded(value: str) -> bytes:
+    """A value as a header carries it: printable ASCII, everything else and `%` percent-encoded as UTF-8."""
+    return quote_from_bytes(value.encode("utf-8", "replace"), safe=_SAFE).encode("ascii")
+
+
+def _one_spelling(name: bytes) -> bytes:
+    return name.strip().lower().translate(_ONE_SPELLING)

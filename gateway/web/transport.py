@@ -1,0 +1,97 @@
+"""Step 1 of the way of a request: what HTTP brings, checked before anything is believed of it.
+
+The parsers are no safety net: httptools takes a header of 1 MB and two `Host` lines, h11 takes neither (facts:
+peers 0.10). So size, `Host` and credentials are counted here, for both carriers alike. Every way of naming a token is
+read in one place, and two of them in one request are refused, never ranked (RFC 6750 section 2, R22).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from gateway.errors import Code, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HEADERS_LIMIT = 32 * 1024
+BODY_LIMIT = 64 * 1024
+_HOST_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]"
+
+
+class Request(Struct, frozen=True):
+    """One request as a carrier hands it over. Header names are in lower case; `path` is as sent, without its query."""
+
+    method: bytes
+    path: bytes
+    query: bytes
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes = b""
+
+
+class Head(Struct, frozen=True):
+    """What the headers say: the bearer token, if there is one, and the type of the body."""
+
+    token: bytes | None
+    content_type: bytes
+
+
+class Answer:
+    """One response: status, headers without `content-length`, body. Carriers may keep its rendered form."""
+
+    __slots__ = ("body", "headers", "rendered", "status")
+
+    def __init__(self, status: int, headers: tuple[tuple[bytes, bytes], ...], body: bytes = b"") -> None:
+        self.status = status
+        self.headers = (*headers, (b"content-length", b"%d" % len(body)))
+        self.body = body
+        self.rendered: bytes | None = None
+
+
+def read_head(headers: Sequence[tuple[bytes, bytes]]) -> Head:
+    """Check size, `Host` and credentials of the headers in one pass.
+
+    Raises `Refusal`: payload_too_large, request_invalid, credentials_conflict, token_malformed.
+    """
+    size = 0
+    hosts = 0
+    authorization: bytes | None = None
+    content_type = b""
+    for name, value in headers:
+        size += len(name) + len(value) + 4
+        if name == b"authorization":
+            if authorization is not None:
+                raise Refusal(Code.CREDENTIALS_CONFLICT, "two Authorization headers", field="authorization")
+            authorization = value
+        elif name == b"host":
+            hosts += 1
+            if hosts > 1 or value.translate(None, _HOST_BYTES):
+                raise Refusal(Code.REQUEST_INVALID, "two Host headers, or one that is no host", field="host")
+        elif name == b"content-type":
+            content_type = value
+    if size > HEADERS_LIMIT:
+        raise Refusal(Code.PAYLOAD_TOO_LARGE, f"the headers take more than {HEADERS_LIMIT} bytes")
+    return Head(None if authorization is None else _bearer(authorization), content_type)
+
+
+def one_token(*tokens: bytes | None) -> bytes:
+    """The one token of a request; `credentials_missing` for none, `credentials_conflict` for two that differ."""
+    presented = {token for token in tokens if token is not None}
+    if not presented:
+        raise Refusal(Code.CREDENTIALS_MISSING, "no token was presented")
+    if len(presented) > 1:
+        raise Refusal(Code.CREDENTIALS_CONFLICT, "two different tokens in one request")
+    return presented.pop()
+
+
+def _bearer(authorization: bytes) -> bytes | None:
+    """The token of an `Authorization` header; None for another scheme, which is not ours to judge."""
+    scheme, _, token = authorization.partition(b" ")
+    if scheme.lower() != b"bearer":
+        return None
+    token = token.strip(b" ")
+    if not token:
+        raise Refusal(Code.TOKEN_MALFORMED, "the Bearer scheme without a token", field="authorization")
+    return token
