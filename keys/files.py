@@ -1,0 +1,73 @@
+"""Key material on disk: read with its problems named by path, written for its owner alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from keys.errors import KeyMaterialError
+from keys.jwk import VerificationKey, key_from_jwk, key_from_pem
+
+_SIZE_LIMIT = 256 * 1024
+
+
+def load_jwks_file(path: Path) -> tuple[VerificationKey, ...]:
+    """The keys of a JWKS file; `KeyMaterialError` names the path and the member."""
+    try:
+        document: Any = json.loads(_read(path))
+    except (ValueError, RecursionError) as error:
+        raise KeyMaterialError(f"{path}: not JSON") from error
+    members = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
+        raise KeyMaterialError(f'{path}: not a JWK set (an object with a list "keys")')
+    keys = []
+    for index, member in enumerate(members):
+        try:
+            keys.append(key_from_jwk(member))
+        except KeyMaterialError as error:
+            raise KeyMaterialError(f"{path}: keys[{index}]: {error}") from error
+    return tuple(keys)
+
+
+def load_pem_file(path: Path, kid: str | None = None) -> VerificationKey:
+    """The public key of a PEM file; `KeyMaterialError` names the path."""
+    try:
+        return key_from_pem(_read(path), kid)
+    except KeyMaterialError as error:
+        raise KeyMaterialError(f"{path}: {error}") from error
+
+
+def read_secret_file(path: Path) -> str:
+    """The text of a secret file without its last line break; `KeyMaterialError` names the path."""
+    try:
+        return _read(path).decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise KeyMaterialError(f"{path}: not text in UTF-8") from error
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file with mode 0600, whole or not at all."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_SIZE_LIMIT + 1)
+    except OSError as error:
+        raise KeyMaterialError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(content) > _SIZE_LIMIT:
+        raise KeyMaterialError(f"{path}: larger than {_SIZE_LIMIT} bytes")
+    return content

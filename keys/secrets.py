@@ -1,0 +1,116 @@
+"""What may serve as a shared secret: long enough, nobody's favourite word, and no public key in disguise.
+
+RFC 7518 section 3.2 wants a key at least as long as the hash. A public key taken for a secret is how algorithm confusion
+starts (advisory A01), so every form in which one travels is recognised: PEM, DER, PKCS#1, SSH, JWK, a JWKS, and
+the base64 of any of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
+
+from keys.errors import KeyMaterialError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_HASH_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
+_WELL_KNOWN = (
+    "secret",
+    "password",
+    "changeme",
+    "your256bitsecret",
+    "yoursecretkey",
+    "mysecretkey",
+    "supersecret",
+    "jwtsecret",
+    "secretkey",
+    "testsecret",
+    "example",
+    "default",
+    "insecure",
+    "qwertyuiopasdfghjklzxcvbnm",
+    "abcdefghijklmnopqrstuvwxyz",
+    "0123456789abcdef",
+    "1234567890",
+)
+_PUBLISHED = frozenset(
+    {
+        # RFC 7515 appendix A.1 and the debugger page that everybody copies from.
+        "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
+        "a-string-secret-at-least-256-bits-long",
+        "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",
+    }
+)
+
+
+def checked_secret(text: str, algorithms: tuple[str, ...] = ("HS256",)) -> bytes:
+    """The bytes of a secret (its text in UTF-8, as Intercom's samples use it), or `KeyMaterialError`."""
+    try:
+        material = text.encode()
+    except UnicodeEncodeError as error:
+        raise KeyMaterialError("the secret is not text") from error
+    if looks_like_public_key(material):
+        raise KeyMaterialError("the secret is a public key or a certificate; configure it as a key, not as a secret")
+    needed = max(_HASH_BYTES[algorithm] for algorithm in algorithms)
+    if len(material) < needed:
+        raise KeyMaterialError(f"the secret is shorter than the {needed} bytes of its hash (RFC 7518 section 3.2)")
+    if is_common(text):
+        raise KeyMaterialError("the secret is on the list of common secrets")
+    return material
+
+
+def is_common(text: str) -> bool:
+    """Whether a secret is published, a word that everybody uses, or the same few characters over and over."""
+    letters = re.sub(r"[^a-z0-9]", "", text.lower())
+    if text in _PUBLISHED or len(set(text)) < 8:
+        return True
+    return any(_is_repeated(letters, word) for word in _WELL_KNOWN)
+
+
+def looks_like_public_key(material: bytes) -> bool:
+    """Whether bytes are asymmetric key material in any of the forms in which it travels."""
+    forms = [material, material.lstrip(b"\xef\xbb\xbf \t\r\n")]
+    compact = re.sub(rb"\s", b"", material)
+    for decode in (base64.b64decode, base64.urlsafe_b64decode, binascii.unhexlify):
+        try:
+            forms.append(decode(compact + b"=" * (-len(compact) % 4) if decode is not binascii.unhexlify else compact))
+        except (ValueError, binascii.Error):
+            continue
+    return any(_is_key(form) for form in forms)
+
+
+def _is_key(form: bytes) -> bool:
+    if b"-----BEGIN" in form or re.match(rb"(ssh-|ecdsa-sha2-|sk-)", form) or re.search(rb'"kty"\s*:', form):
+        return True
+    if b"\0" in form and any(word in form for word in (b"k\0t\0y", b"B\0E\0G\0I\0N")):
+        return True
+    return any(_loads(load, form) for load in _DER_LOADERS)
+
+
+def _loads(load: Callable[[bytes], object], form: bytes) -> bool:
+    try:
+        load(form)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+_DER_LOADERS: tuple[Callable[[bytes], object], ...] = (
+    load_der_public_key,
+    lambda form: load_der_private_key(form, None),
+    x509.load_der_x509_certificate,
+)
+
+
+def _is_repeated(letters: str, word: str) -> bool:
+    """Whether a text is a word, again and again, with the last one perhaps cut short or a number behind it."""
+    times = len(letters) // len(word) + 1
+    return letters == (word * times)[: len(letters)] or letters.rstrip("0123456789") == word

@@ -1,0 +1,1 @@
+"""What the gateway costs, measured against a bare ASGI application on the same server: `make bench`."""

@@ -1,0 +1,258 @@
+"""`make bench`: the table of what the gateway costs, as ratios within one run.
+
+Rounds of the floor and of the gateway alternate, medians are compared; absolute figures hold for one machine only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import statistics
+import sys
+import tempfile
+import timeit
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from msgspec import Struct
+from msgspec.json import encode
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks import load, material, servers
+from tests.benchmarks.postgres import postgres_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+_err = Console(stderr=True)
+
+
+class Measure(Struct, frozen=True):
+    """One line of the table."""
+
+    name: str
+    ratio: float
+    reach: str
+    reached: bool
+    detail: str = ""
+
+
+class Bench:
+    """One run: its material, its length, and what it has measured."""
+
+    def __init__(self, made: material.Material, *, seconds: int, rounds: int) -> None:
+        self.made = made
+        self.seconds = seconds
+        self.rounds = rounds
+        self.sqlite = f"sqlite:///{made.folder / 'contacts.db'}"
+        self.measures: list[Measure] = []
+
+    def note(self, name: str, ratio: float, reach: float, *, at_most: bool = False, detail: str = "") -> None:
+        """Keep a measure and say it at once."""
+        reached = ratio <= reach if at_most else ratio >= reach
+        measure = Measure(name, round(ratio, 3), f"{'<=' if at_most else '>='} {reach}", reached, detail)
+        self.measures.append(measure)
+        _err.print(f"{measure.name}: {measure.ratio} ({measure.reach}) {detail}")
+
+    @contextlib.contextmanager
+    def gateway(self, name: str, store: str, *arguments: str, lane: bool = True) -> Iterator[servers.Running]:
+        """A gateway over a store."""
+        port = servers.free_port()
+        config = self.made.config(name, store, port, servers.free_port(), lane=lane)
+        with servers.gateway(config, port, *arguments, pin=not arguments) as running:
+            yield running
+
+    def against_floor(  # noqa: PLR0913 - what a measure is made of
+        self,
+        gateway: AbstractContextManager[servers.Running],
+        tokens: Callable[[int], Path],
+        *,
+        session: int,
+        path: str = "/messenger/login",
+        connections: int = 32,
+    ) -> tuple[float, float]:
+        """Median requests a second of the floor and of the gateway, from alternating rounds."""
+        method = "POST" if path == "/messenger/login" else "GET"
+        floors, rates = [], []
+        with servers.floor() as bare, gateway as running:
+            for number in range(self.rounds):
+                for url, kept in ((bare.url, floors), (running.url, rates)):
+                    rate = load.run(
+                        url,
+                        tokens(number),
+                        seconds=self.seconds,
+                        path=path,
+                        method=method,
+                        session=session,
+                        connections=connections,
+                    )
+                    if rate.refused:
+                        raise RuntimeError(f"{rate.refused} requests were refused")
+                    kept.append(rate.per_second)
+        return statistics.median(floors), statistics.median(rates)
+
+
+def sessions_and_new_tokens(bench: Bench) -> None:
+    """Each token about 20 times, and each token new; with the lane and without."""
+    many = bench.made.tokens("HS256", 40_000)
+    for lane, session_reach, new_reach in ((True, 1.0, 0.6), (False, 0.7, 0.4)):
+        way = "lane" if lane else "ASGI"
+        for path in ("/messenger/login", "/auth"):
+            gateway = bench.gateway("sqlite", bench.sqlite, lane=lane)
+            floor, rate = bench.against_floor(gateway, lambda _: many, session=20, path=path)
+            bench.note(f"{path}, session, {way}", rate / floor, session_reach, detail=_rates(floor, rate))
+        gateway = bench.gateway("sqlite", bench.sqlite, lane=lane)
+        floor, rate = bench.against_floor(gateway, lambda _: many, session=1)
+        bench.note(f"login, HS256, each new, {way}", rate / floor, new_reach, detail=_rates(floor, rate))
+
+
+def asymmetric(bench: Bench) -> None:
+    """Each token new, against the raw verification and the floor's time."""
+    for algorithm, reach in (("RS256", 1.6), ("ES256", 1.4)):
+        tokens = bench.made.tokens(algorithm, 12_000)
+        gateway = bench.gateway("sqlite", bench.sqlite)
+        floor, rate = bench.against_floor(gateway, lambda _, tokens=tokens: tokens, session=1)
+        raw = _raw_verify_seconds(algorithm)
+        ratio = (1 / rate) / (raw + 1 / floor)
+        detail = f"{_rates(floor, rate)}, raw verify {raw * 1e6:.1f} us"
+        bench.note(f"login, {algorithm}, each new: time / (raw + floor)", ratio, reach, at_most=True, detail=detail)
+
+
+def on_postgres(bench: Bench) -> None:
+    """The same on PostgreSQL, 64 connections."""
+    with postgres_url() as url:
+        material.fill(url, bench.made.contacts, _progress)
+        tokens = bench.made.tokens("HS256", 40_000)
+        gateway = bench.gateway("postgres", url)
+        floor, rate = bench.against_floor(gateway, lambda _: tokens, session=1, connections=64)
+        bench.note("login, HS256, each new, PostgreSQL", rate / floor, 0.3, detail=_rates(floor, rate))
+
+
+def first_logins(bench: Bench) -> None:
+    """Everybody is new: a durable insert each, 64 connections."""
+    count = 15_000 * bench.seconds
+
+    def fresh(number: int) -> Path:
+        return bench.made.tokens("HS256", count, first=number, fresh=True)
+
+    for number in range(bench.rounds):
+        fresh(number)
+    gateway = bench.gateway("sqlite", bench.sqlite)
+    floor, rate = bench.against_floor(gateway, fresh, session=1, connections=64)
+    bench.note("first login, durable", rate / floor, 0.2, detail=_rates(floor, rate))
+
+
+def two_workers(bench: Bench) -> None:
+    """CPU time a request with two workers, against one."""
+    tokens = bench.made.tokens("HS256", 40_000)
+    cost = {}
+    for workers in (1, 2):
+        with bench.gateway("sqlite", bench.sqlite, "--workers", str(workers)) as running:
+            before = running.cpu_seconds()
+            rate = load.run(
+                running.url, tokens, seconds=bench.seconds, path="/messenger/login", method="POST", session=20
+            )
+            cost[workers] = (running.cpu_seconds() - before) / (rate.per_second * bench.seconds)
+    bench.note("CPU a request, two workers / one", cost[2] / cost[1], 1.15, at_most=True)
+
+
+def cold_start_and_memory(bench: Bench) -> None:
+    """From the start of the process to its first answer, and its memory at rest."""
+    starts = []
+    memory = 0.0
+    for _ in range(5):
+        with bench.gateway("sqlite", bench.sqlite) as running:
+            starts.append(running.seconds_to_first_answer)
+            memory = running.resident_mib()
+    bench.note("cold start, seconds", statistics.median(starts), 0.6, at_most=True)
+    bench.note("memory at rest, MiB", memory, 80, at_most=True)
+
+
+def growth(bench: Bench) -> None:
+    """What a look-up costs in the full store, against one of 10,000 contacts."""
+    small = f"sqlite:///{bench.made.folder / 'small.db'}"
+    material.fill(small, 10_000, _progress)
+    rates = {}
+    few = material.Material(bench.made.folder, 10_000, bench.made.keys).tokens("HS256", 10_000, first=0)
+    many = bench.made.tokens("HS256", 40_000)
+    for name, store, tokens in (("small", small, few), ("large", bench.sqlite, many)):
+        with bench.gateway(name, store) as running:
+            rates[name] = load.run(
+                running.url, tokens, seconds=bench.seconds, path="/messenger/login", method="POST", session=1
+            ).per_second
+    detail = f"{bench.made.contacts:,} contacts against 10,000"
+    bench.note("whole job, large store / small", rates["small"] / rates["large"], 1.5, at_most=True, detail=detail)
+
+
+def _raw_verify_seconds(algorithm: str) -> float:
+    """One verification by `cryptography` alone."""
+    message = b"m" * 300
+    if algorithm == "RS256":
+        rsa_key = rsa.generate_private_key(65537, 2048)
+        signature = rsa_key.sign(message, padding.PKCS1v15(), hashes.SHA256())
+        rsa_public = rsa_key.public_key()
+        return _best(lambda: rsa_public.verify(signature, message, padding.PKCS1v15(), hashes.SHA256()))
+    ec_key = ec.generate_private_key(ec.SECP256R1())
+    signature = ec_key.sign(message, ec.ECDSA(hashes.SHA256()))
+    ec_public = ec_key.public_key()
+    return _best(lambda: ec_public.verify(signature, message, ec.ECDSA(hashes.SHA256())))
+
+
+def _best(call: Callable[[], object]) -> float:
+    return min(timeit.repeat(call, number=500, repeat=5)) / 500
+
+
+def _rates(floor: float, rate: float) -> str:
+    return f"{rate:,.0f}/s against {floor:,.0f}/s"
+
+
+def _progress(text: str) -> None:
+    _err.print(text, end="\r")
+
+
+def main() -> int:
+    """Measure everything and print the table."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="100,000 contacts and short rounds: under two minutes")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--contacts", type=int, help="how many contacts the store holds (default 1,000,000)")
+    parser.add_argument("--only", help="only the measures whose function has this in its name")
+    arguments = parser.parse_args()
+    if not load.available():
+        _err.print("wrk is needed: apt-get install wrk")
+        return 2
+    contacts = arguments.contacts or (100_000 if arguments.quick else 1_000_000)
+    measures = (
+        sessions_and_new_tokens,
+        asymmetric,
+        first_logins,
+        two_workers,
+        cold_start_and_memory,
+        growth,
+        on_postgres,
+    )
+    with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
+        made = material.make(Path(folder), contacts)
+        quick = arguments.quick
+        bench = Bench(made, seconds=1 if quick else 4, rounds=2 if quick else 5)
+        material.fill(bench.sqlite, contacts, _progress)
+        for measure in measures:
+            if not arguments.only or arguments.only in measure.__name__:
+                measure(bench)
+    if arguments.json:
+        sys.stdout.write(json.dumps(json.loads(encode(bench.measures)), indent=2) + "\n")
+        return 0
+    table = Table("measure", "ratio", "reach", "", "detail")
+    for line in bench.measures:
+        table.add_row(line.name, f"{line.ratio:g}", line.reach, "ok" if line.reached else "short", line.detail)
+    Console().print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

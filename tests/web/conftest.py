@@ -1,0 +1,227 @@
+"""Real gateways for the tests of the web side: a process each, a store of its own, keys made on the spot."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec import Struct
+
+from gateway.contacts.access_token import AccessToken, Scope, digest_of, mint_access_token_secret
+from gateway.contacts.stores import store_for
+from gateway.identity.issuing import issue_token
+from keys.jwk import SigningKey, generate_signing_key, signing_key_from_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.contacts.store import ContactStore, ContactTransaction
+
+ISSUER = "https://login.acme.example"
+
+
+class Reply(Struct, frozen=True):
+    """An answer as a client sees it; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str | None:
+        """The refusal's code, wherever it stands."""
+        if "x-identity-error" in self.headers:
+            return self.headers["x-identity-error"]
+        code: str | None = self.json().get("code")
+        return code
+
+
+class Server(Struct, frozen=True):
+    """A running gateway and everything to talk with it."""
+
+    port: int
+    admin_port: int
+    pid: int
+    folder: Path
+    secret: SigningKey
+    issuer_key: SigningKey
+    access_token: str
+
+    def token(self, user_id: Any = "user-1", *, ttl: int | None = 600, header: Any = None, **claims: Any) -> str:
+        """A token of the messenger issuer; a user_id of None is left out."""
+        named = {} if user_id is None else {"user_id": user_id}
+        return issue_token({**named, **claims}, self.secret, ttl=ttl, now=time.time(), header=header)
+
+    def request(  # noqa: PLR0913 - what a request is made of
+        self,
+        method: str,
+        path: str,
+        token: str | None = None,
+        *,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+        admin: bool = False,
+    ) -> Reply:
+        """One request on a connection of its own."""
+        port = self.admin_port if admin else self.port
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        sent = {**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
+        with contextlib.closing(connection):
+            connection.request(method, path, body, sent)
+            response = connection.getresponse()
+            return Reply(
+                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+            )
+
+    def login(self, token: str | None, body: Any = None) -> Reply:
+        """`POST /messenger/login`."""
+        if body is None:
+            return self.request("POST", "/messenger/login", token)
+        encoded = json.dumps(body).encode()
+        return self.request("POST", "/messenger/login", token, headers={"Content-Type": "application/json"}, body=encoded)
+
+    def admin(self, method: str, path: str, body: Any = None, token: str | None = None) -> Reply:
+        """A request to the admin listener with the access token."""
+        encoded = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        return self.request(method, path, token or self.access_token, headers=headers, body=encoded, admin=True)
+
+    def raw(self, data: bytes, *, admin: bool = False) -> bytes:
+        """Bytes in, all bytes out until the server closes or is silent for a second."""
+        with socket.create_connection(("127.0.0.1", self.admin_port if admin else self.port), timeout=1) as connection:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(data)
+            received = b""
+            with contextlib.suppress(TimeoutError, ConnectionResetError):
+                while chunk := connection.recv(65536):
+                    received += chunk
+            return received
+
+    def stop(self) -> None:
+        """Ask it to stop."""
+        os.kill(self.pid, signal.SIGTERM)
+
+
+def free_port() -> int:
+    """A port that is free at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def await_answer(process: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until a server answers, or say what it printed when it ended."""
+    for _ in range(2000):
+        if process.poll() is not None:
+            raise AssertionError(f"the gateway ended with code {process.returncode}")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        with contextlib.suppress(OSError), contextlib.closing(connection):
+            connection.request("GET", "/healthz")
+            connection.getresponse().read()
+            return
+        time.sleep(0.01)
+    raise AssertionError("the gateway did not answer")
+
+
+@contextlib.contextmanager
+def running_gateway(
+    folder: Path, *, lane: bool = True, store_url: str | None = None, workers: int = 1, extra: str = ""
+) -> Iterator[Server]:
+    """A gateway with the workspace `acme`: messenger secrets and an ES256 issuer with `iss` and `aud`."""
+    secret = signing_key_from_secret(os.urandom(32).hex(), kid="2026-11")
+    issuer_key = generate_signing_key("ES256")
+    (folder / "secret").write_text(secret.material if isinstance(secret.material, str) else secret.material.decode())
+    (folder / "secret").chmod(0o600)
+    (folder / "jwks.json").write_text(json.dumps({"keys": [issuer_key.public_jwk()]}))
+    port, admin_port = free_port(), free_port()
+    url = store_url or f"sqlite:///{folder / 'contacts.db'}"
+    config = folder / "gateway.toml"
+    config.write_text(f"""
+log_level = "info"
+workers = {workers}
+[public]
+bind = "127.0.0.1:{port}"
+express_lane = {str(lane).lower()}
+[admin]
+bind = "127.0.0.1:{admin_port}"
+[store]
+url = "{url}"
+[workspaces.acme]
+{extra}
+[[workspaces.acme.issuers]]
+name = "messenger"
+profile = "intercom"
+secrets = [{{ id = "2026-11", secret_file = "{folder / "secret"}" }}]
+[[workspaces.acme.issuers]]
+name = "login"
+profile = "oidc"
+issuer = "{ISSUER}"
+audience = ["messenger"]
+algorithms = ["ES256"]
+user_id_claim = "user_id"
+jwks_file = "{folder / "jwks.json"}"
+""")
+    access_token = asyncio.run(_prepare(store_for(url)))
+    log = (folder / "log").open("ab")
+    process = subprocess.Popen([sys.executable, "-m", "gateway", "serve", "--config", str(config)], stderr=log)
+    try:
+        await_answer(process, port)
+        yield Server(port, admin_port, process.pid, folder, secret, issuer_key, access_token)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        log.close()
+
+
+async def _prepare(store: ContactStore) -> str:
+    """Migrate a store and put an access token into it."""
+    await store.migrate()
+    await store.open()
+    secret = mint_access_token_secret(os.urandom)
+    token = AccessToken(
+        id=os.urandom(8).hex(),
+        workspace_id="acme",
+        name="tests",
+        scopes=frozenset(Scope),
+        created_at=int(time.time()),
+    )
+
+    async def work(transaction: ContactTransaction) -> None:
+        await transaction.insert_access_token(token, digest_of(secret))
+
+    await store.write(work)
+    await store.close()
+    return secret
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A gateway with the express lane open."""
+    with running_gateway(tmp_path_factory.mktemp("gateway")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def asgi_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A gateway with the express lane shut."""
+    with running_gateway(tmp_path_factory.mktemp("gateway-asgi"), lane=False) as running:
+        yield running

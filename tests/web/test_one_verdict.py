@@ -1,0 +1,143 @@
+"""One decision, two carriers, four endings: the same request meets the same verdict everywhere."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.web.conftest import Server
+
+_VARIES = re.compile(
+    rb'(?<=\r\ndate: )[^\r]*|(?<="request_id":")[0-9a-f]{16}|(?<="(?:user|login)_id":")[^"]*|[0-9a-f]{24}'
+)
+
+HEADS = {
+    "login": b"POST /messenger/login HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+    "login with app_id": b"POST /messenger/login?app_id=acme HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+    "login elsewhere": b"POST /messenger/login?app_id=other HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+    "login by GET": b"GET /messenger/login HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+    "me": b"GET /messenger/me HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+    "auth": b"GET /auth HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+    "auth by POST": b"POST /auth HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+    "auth by DELETE": b"DELETE /auth HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+    "auth for a workspace": b"GET /auth/acme HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+    "auth for nobody": b"GET /auth/other HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+    "auth in HTTP/1.0": b"GET /auth HTTP/1.0\r\nHost: gateway\r\n%b\r\n",
+    "auth, closing": b"GET /auth HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n%b\r\n",
+    "two hosts": b"GET /auth HTTP/1.1\r\nHost: a\r\nHost: b\r\n%b\r\n",
+    "odd host": b"GET /auth HTTP/1.1\r\nHost: a@b\r\n%b\r\n",
+    "large head": b"GET /auth HTTP/1.1\r\nHost: gateway\r\nX: " + b"x" * 33_000 + b"\r\n%b\r\n",
+    "spoofed": b"GET /auth HTTP/1.1\r\nHost: gateway\r\nX_User_Id: root\r\nX-Contact-Id: 1\r\n%b\r\n",
+    "chunked": b"POST /messenger/login HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\n"
+    b"Content-Type: application/json\r\n%b\r\n2\r\n{}\r\n0\r\n\r\n",
+    "bodied": b"POST /messenger/login HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 2\r\n%b\r\n{}",
+    "no origin form": b"GET http://gateway/auth HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+    "fragment": b"GET /auth#x HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+}
+
+
+def _credentials(server: Server) -> Iterator[tuple[str, bytes]]:
+    yield "nothing", b""
+    yield "basic", b"Authorization: Basic dTpw\r\n"
+    yield "empty bearer", b"Authorization: Bearer \r\n"
+    tokens = {
+        "good": server.token("one-verdict", email="one@example.com"),
+        "placeholder": server.token("undefined"),
+        "expired": server.token("one-verdict", exp=1, ttl=None),
+        "no id": server.token(None),
+        "nonsense": "a.b.c",
+        "long": "a" * 9000,
+    }
+    for name, token in tokens.items():
+        yield name, b"Authorization: Bearer %b\r\n" % token.encode()
+    yield "two", b"Authorization: Bearer a.b.c\r\nAuthorization: Bearer a.b.d\r\n"
+    yield "another case", b"AUTHORIZATION: bEARER %b\r\n" % tokens["good"].encode()
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_both_carriers_answer_the_same_bytes(server: Server, asgi_server: Server, head: str) -> None:
+    """The express lane and the ASGI way give byte for byte the same answer, but for date, request id and contact id."""
+    pairs = zip(_credentials(server), _credentials(asgi_server), strict=True)
+    for (name, lane_credential), (_, asgi_credential) in pairs:
+        # Twice, so that the first sight of a contact and what is remembered of it are both compared.
+        for _ in range(2):
+            lane = server.raw(_closing(HEADS[head] % lane_credential))
+            asgi = asgi_server.raw(_closing(HEADS[head] % asgi_credential))
+            assert _VARIES.sub(b"", lane) == _VARIES.sub(b"", asgi), name
+            assert lane.startswith(b"HTTP/1.1 "), name
+
+
+def _closing(request: bytes) -> bytes:
+    """The request with `Connection: close`, unless it speaks of its connection itself."""
+    if b"Connection:" in request or b"HTTP/1.0" in request:
+        return request
+    return request.replace(b"\r\nHost: ", b"\r\nConnection: close\r\nHost: ", 1)
+
+
+def test_forward_auth_agrees_with_login(server: Server) -> None:
+    """`/auth` lets in exactly whom login lets in, with the same contact; its refusals carry the same code."""
+    for name, credential in _credentials(server):
+        login = server.raw(_closing(HEADS["login"] % credential))
+        auth = server.raw(_closing(HEADS["auth"] % credential))
+        welcomed = login.startswith(b"HTTP/1.1 200")
+        assert auth.startswith(b"HTTP/1.1 200") == welcomed, name
+        if welcomed:
+            contact_id = re.search(rb"x-contact-id: ([0-9a-f]{24})", auth)
+            assert contact_id is not None
+            assert contact_id.group(1) in login
+        else:
+            code = re.search(rb"x-identity-error: (\w+)", auth)
+            assert code is not None
+            assert b'"code":"%b"' % code.group(1) in login
+
+
+def test_forward_auth_speaks_four_statuses(server: Server) -> None:
+    """Proxies understand 200, 401, 403 and 503: a bad identity is 403 there, a bad request 401."""
+    placeholder = server.request("GET", "/auth", server.token("undefined"))
+    assert (placeholder.status, placeholder.code) == (403, "user_id_placeholder")
+    conflict = server.raw(b"GET /auth HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n")
+    assert conflict.startswith(b"HTTP/1.1 401")
+
+
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
+    """Ten requests in one packet, each its own person: the answers come in order, first sights among them."""
+    names = [f"pipelined-{number}" for number in range(10)]
+    requests = [HEADS["auth"] % (b"Authorization: Bearer %b\r\n" % server.token(name).encode()) for name in names]
+    received = server.raw(b"".join(requests))
+    assert re.findall(rb"x-user-id: ([\w-]+)", received) == [name.encode() for name in names]
+
+
+def test_security_4_1_a_trailer_is_no_header(server: Server, asgi_server: Server) -> None:
+    """A chunked trailer that says Authorization is not a credential, in either carrier (R23)."""
+    for running in (server, asgi_server):
+        request = (
+            b"POST /messenger/login HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
+            b"Content-Type: application/json\r\n\r\n2\r\n{}\r\n0\r\nAuthorization: Bearer %b\r\n\r\n"
+        ) % running.token("trailer").encode()
+        assert b"credentials_missing" in running.raw(request)
+
+
+def test_a_head_without_end_is_cut_off(server: Server) -> None:
+    """A megabyte of header is answered 400 and the connection closed, long before the megabyte is kept."""
+    received = server.raw(b"GET /auth HTTP/1.1\r\nHost: gateway\r\nX: " + b"x" * 1_000_000)
+    assert received == b"" or received.startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("target", [b"@evil.example", b"http://evil.example/auth", b"/auth#x", b"*", b"auth"])
+def test_a21_the_target_is_in_origin_form(server: Server, target: bytes) -> None:
+    """A target that is no path is refused by the parser's own 400."""
+    received = server.raw(b"GET %b HTTP/1.1\r\nHost: gateway\r\n\r\n" % target)
+    assert received.startswith(b"HTTP/1.1 400")
+
+
+def test_identity_headers_of_odd_values_are_one_spelling(server: Server) -> None:
+    """Non-ASCII and `%` are percent-encoded, so that two ids never look alike to an upstream."""
+    accented, literal = "caf\u00e9", "caf%C3%A9"
+    seen = {server.request("GET", "/auth", server.token(value)).headers["x-user-id"] for value in (accented, literal)}
+    assert seen == {"caf%C3%A9", "caf%25C3%25A9"}
