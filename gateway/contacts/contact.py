@@ -37,7 +37,11 @@ class State(StrEnum):
 
 
 class Contact(Struct, frozen=True, kw_only=True):
-    """One record as the store keeps it. Times are whole seconds UTC; `email` is in its compared spelling."""
+    """One record as the store keeps it. Times are whole seconds UTC; `email` is in its compared spelling.
+
+    `identified_at` is the `iat` of the token whose signed values were written last: an older token that is still
+    valid does not bring old values back.
+    """
 
     workspace_id: str
     id: str
@@ -55,6 +59,7 @@ class Contact(Struct, frozen=True, kw_only=True):
     last_seen_at: int | None = None
     created_at: int
     updated_at: int
+    identified_at: int | None = None
     custom_attributes: dict[str, Any] = {}
     state: State = State.LIVE
     merged_into: str | None = None

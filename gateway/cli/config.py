@@ -1,0 +1,73 @@
+"""`gateway config`: is the configuration good, and what does it come to?"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gateway.cli.commands import AsJson, Config, examples, group
+from gateway.cli.configuration import settings_for
+from gateway.cli.output import FOUND_WANTING, complain, say, say_json
+from gateway.errors import SettingsInvalid
+from gateway.settings import masked, place
+from gateway.trust import trusted_issuers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+app = group("Check and show the configuration.")
+
+
+@app.command(epilog=examples("gateway config check", "gateway config check --config gateway.toml --json"))
+def check(config: Config = None, as_json: AsJson = False) -> None:  # noqa: FBT002 - an option's default
+    """Name every problem of the configuration, key material included. Exit code 1 when there is one."""
+    try:
+        settings = settings_for(config)
+        issuers = trusted_issuers(settings)
+    except SettingsInvalid as error:
+        if as_json:
+            say_json({"ok": False, "problems": list(error.problems)})
+        else:
+            complain(*(f"error: {problem}" for problem in error.problems))
+            complain(f"hint: {len(error.problems)} to mend before the gateway starts")
+        raise typer.Exit(FOUND_WANTING) from None
+    found = [
+        {
+            "workspace": issuer.workspace,
+            "name": issuer.name,
+            "algorithms": list(issuer.algorithms),
+            "keys": [key.kid for key in issuer.keys.keys],
+        }
+        for issuer in issuers
+    ]
+    if as_json:
+        say_json({"ok": True, "problems": [], "issuers": found})
+        return
+    for issuer in issuers:
+        keys = f"{len(issuer.keys.keys)} key{'s' if len(issuer.keys.keys) != 1 else ''}"
+        say(f"{issuer.workspace}: trusts {issuer.name}: {', '.join(issuer.algorithms)}, {keys}")
+    say("the configuration is good")
+
+
+@app.command(epilog=examples("gateway config show", "GATEWAY_WORKERS=2 gateway config show --json"))
+def show(config: Config = None, as_json: AsJson = False) -> None:  # noqa: FBT002 - an option's default
+    """Print the effective settings, file and environment together, secrets masked."""
+    shown = masked(settings_for(config))
+    if as_json:
+        say_json(shown)
+    else:
+        say(*_lines(shown, ()))
+
+
+def _lines(value: Any, location: tuple[int | str, ...]) -> Iterator[str]:
+    """A line per value: its place and its value as JSON; what is not set is left out."""
+    if isinstance(value, dict) and value:
+        for key, one in value.items():
+            yield from _lines(one, (*location, key))
+    elif isinstance(value, list) and any(isinstance(one, dict) for one in value):
+        for index, one in enumerate(value):
+            yield from _lines(one, (*location, index))
+    elif value is not None and value != []:
+        yield f"{place(location)} = {json.dumps(value, ensure_ascii=False)}"

@@ -1,0 +1,57 @@
+"""Which configuration a command works with: --config, ./gateway.toml, GATEWAY_CONFIG, the development folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli.output import WRONG_USE, CommandFailed
+from gateway.development import DevelopmentFolder
+from gateway.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.settings import Settings
+
+DEFAULT_CONFIG = Path("gateway.toml")
+DEVELOPMENT = DevelopmentFolder(Path("var"))
+
+
+def configured_path(config: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The configuration file to read; None when there is none to be found."""
+    if config is not None:
+        return config
+    if DEFAULT_CONFIG.exists():
+        return DEFAULT_CONFIG
+    return Path(environ["GATEWAY_CONFIG"]) if environ.get("GATEWAY_CONFIG") else None
+
+
+def is_configured(config: Path | None, environ: Mapping[str, str]) -> bool:
+    """Whether a file, or the environment alone, configures a gateway."""
+    return configured_path(config, environ) is not None or any(
+        name.startswith("GATEWAY_WORKSPACES__") for name in environ
+    )
+
+
+def settings_for(config: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings that a command works with; `SettingsInvalid`, or `CommandFailed` when there are none."""
+    if is_configured(config, os.environ):
+        return load_settings(configured_path(config, os.environ), os.environ, overrides)
+    if DEVELOPMENT.exists:
+        return DEVELOPMENT.settings(os.environ, overrides)
+    raise CommandFailed(
+        "there is no configuration here",
+        hint="`gateway serve` starts development mode, `gateway init` writes a gateway.toml",
+    )
+
+
+def workspace_of(settings: Settings, workspace: str | None) -> str:
+    """The workspace that was named, or the only or default one; `CommandFailed` when that is not clear."""
+    names = list(settings.workspaces)
+    chosen = workspace or settings.public.default_workspace or (names[0] if len(names) == 1 else None)
+    if chosen in settings.workspaces:
+        return chosen
+    message = f"there is no workspace {chosen}" if chosen else "there are several workspaces"
+    raise CommandFailed(message, hint=f"--workspace with one of {', '.join(names)}", exit_code=WRONG_USE)

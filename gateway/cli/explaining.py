@@ -1,0 +1,141 @@
+"""What `token inspect` finds out: every check of the gateway, and the contact, without changing anything.
+
+The contact comes from the resolver itself, whose transaction is undone at its end: a rehearsal cannot differ from
+a login.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.contacts.resolver import MatchedBy, Resolver
+from gateway.contacts.stores import store_for
+from gateway.errors import Code, Outage, Refusal, StoreUnusable
+from gateway.identity.claims import ClaimPolicy
+from gateway.identity.inspection import Check, inspect_token
+from gateway.identity.issuer import TrustedIssuer
+from gateway.identity.principal import Principal
+from gateway.trust import resolution_policies
+from keys.errors import KeyMaterialError
+from keys.files import load_jwks_file
+from keys.keyset import KeySet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.contacts.contact import Contact
+    from gateway.contacts.resolver import Identity
+    from gateway.contacts.store import ContactStore, ContactTransaction, T, Work
+    from gateway.identity.verifier import TokenVerifier
+    from gateway.settings import Settings
+
+
+class Explained(Struct, frozen=True, kw_only=True):
+    """An explanation: the checks, who the token says it is, the contact in a sentence, and the code when refused."""
+
+    checks: tuple[Check, ...]
+    principal: Principal | None
+    contact: str | None = None
+    contact_id: str | None = None
+    code: Code | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return {"accepted": self.code is None, **plain}
+
+
+async def explain(token: bytes, workspace: str, verifier: TokenVerifier, settings: Settings | None) -> Explained:
+    """Explain a token; without settings, nobody's contact is looked for."""
+    inspection = inspect_token(token, workspace, verifier, time.time())
+    principal, code = inspection.principal, inspection.code
+    if principal is None or code is not None or settings is None:
+        return Explained(checks=inspection.checks, principal=principal, code=code)
+    try:
+        identity = await _rehearse(settings, principal)
+    except Refusal as error:
+        contact = f"none: {error.reason}"
+        return Explained(checks=inspection.checks, principal=principal, contact=contact, code=error.code)
+    except (Outage, StoreUnusable) as error:
+        contact = f"not known, for the store cannot be asked: {error}"
+        return Explained(checks=inspection.checks, principal=principal, contact=contact)
+    return Explained(
+        checks=inspection.checks,
+        principal=principal,
+        contact=_why(identity),
+        contact_id=None if identity.created else identity.contact.id,
+    )
+
+
+def offline_issuer(jwks: Path) -> TrustedIssuer:
+    """An issuer that trusts a key set and asks for no `iss` and no `aud`; raises `KeyMaterialError`."""
+    keys = load_jwks_file(jwks)
+    if not keys:
+        raise KeyMaterialError(f"{jwks}: holds no key")
+    return TrustedIssuer(
+        name=jwks.name,
+        workspace="offline",
+        algorithms=tuple(sorted(set().union(*(key.algorithms for key in keys)))),
+        keys=KeySet(keys),
+        policy=ClaimPolicy(),
+        email_authoritative=False,
+        ignores_iss=True,
+    )
+
+
+class _Undone(Exception):
+    """Carries a result out of a transaction that is undone."""
+
+    def __init__(self, result: Any) -> None:
+        super().__init__()
+        self.result = result
+
+
+class _Rehearsal:
+    """A store whose writes happen, are seen by their own transaction, and are undone at its end."""
+
+    def __init__(self, store: ContactStore) -> None:
+        self._store = store
+
+    async def find_by_external_id(self, workspace_id: str, external_id: str) -> Contact | None:
+        """See `ContactReader`."""
+        return await self._store.find_by_external_id(workspace_id, external_id)
+
+    async def write(self, work: Work[T]) -> T:
+        """Run work as `ContactStore.write` does, and keep nothing of it."""
+
+        async def undone(transaction: ContactTransaction) -> None:
+            raise _Undone(await work(transaction))
+
+        try:
+            await self._store.write(undone)
+        except _Undone as done:
+            result: T = done.result
+            return result
+        raise AssertionError("the work was kept")
+
+
+async def _rehearse(settings: Settings, principal: Principal) -> Identity:
+    store = store_for(settings.store.url)
+    await store.open()
+    try:
+        rehearsal: Any = _Rehearsal(store)  # the part of a store that a resolver uses
+        return await Resolver(rehearsal, resolution_policies(settings), time.time, os.urandom).resolve(principal)
+    finally:
+        await store.close()
+
+
+def _why(identity: Identity) -> str:
+    contact, user_id = identity.contact, identity.principal.user_id
+    if identity.created:
+        return f"a new one: nobody has the user_id {user_id}"
+    if identity.linked:
+        return f"{contact.id}, to be linked: it has the proven email {contact.email}, and gets the user_id {user_id}"
+    if identity.matched_by is MatchedBy.EMAIL:
+        return f"{contact.id}, by its email {contact.email}"
+    return f"{contact.id}, by its user_id {user_id}"

@@ -1,0 +1,115 @@
+"""`gateway init`: a configuration for production to begin with, and the secret that it needs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import Annotated
+
+import typer
+
+from gateway.cli.commands import examples
+from gateway.cli.configuration import DEFAULT_CONFIG
+from gateway.cli.output import WRONG_USE, CommandFailed, say, say_json
+from gateway.settings import load_settings
+from gateway.settings_fields import is_name
+from gateway.trust import trusted_issuers
+from keys.files import write_private
+
+EXAMPLES = examples("gateway init --app-id acme", "gateway init --config /etc/gateway/gateway.toml --app-id acme")
+
+_TEMPLATE = """\
+# The gateway's configuration. `gateway config check` names every problem, `gateway config show` what it comes to.
+#
+# Over this file stands the environment: GATEWAY_PUBLIC__BIND=0.0.0.0:8080 sets public.bind, and
+# GATEWAY_WORKSPACES__{upper}__ISSUERS__0__SECRETS__0__SECRET_FILE=/run/secrets/messenger reaches into a list.
+# Files are named relative to the folder of this file. An unknown key is an error.
+
+workers = 1              # processes; each takes about one core
+drain_seconds = 30       # how long requests under way may take when the gateway stops
+log_level = "info"       # debug, info, warning, error
+
+[public]                 # for clients: logins, /auth
+bind = "127.0.0.1:8080"
+default_workspace = "{app_id}"
+
+[public.headers]         # the names under which an identity travels to your application
+contact_id = "X-Contact-Id"
+user_id = "X-User-Id"
+user_email = "X-User-Email"
+
+[admin]                  # for operators and your back end; never route it to the world
+bind = "127.0.0.1:8081"
+
+[store]                  # a relative SQLite path is relative to the working directory
+url = "sqlite:///var/contacts.db"
+# url_file = "secrets/store-url"           # for postgresql://user:password@host/database
+
+[workspaces.{app_id}]    # the key is the app_id
+email_conflict = "flag"       # a new user_id whose email is somebody else's: flag, reject or allow
+first_sight = "create"        # a user_id that nobody has: create or reject
+archived_login = "restore"    # the login of an archived contact: restore or reject
+email_fallback = true         # without a user_id, a proven email takes its place
+# extra_placeholders = ["visitor"]         # ids that mean nobody here, beside the built-in list
+# exempt_placeholders = ["test"]           # ids on that list that are somebody here
+alarm_emails = 3              # so many emails on one user_id ...
+alarm_window = 86400          # ... within so many seconds raise an alarm
+
+# Messenger style: your back end signs with a shared secret (HS256); exp is optional, there is no iss and no aud.
+[[workspaces.{app_id}.issuers]]
+name = "messenger"
+profile = "intercom"
+production = true             # `gateway token issue` never signs with its secrets
+secrets = [{{ id = "{secret_id}", secret_file = "secrets/{secret_name}", platforms = ["web", "ios", "android"] }}]
+# require_exp = true          # ask for an expiry all the same
+# max_lifetime = 86400        # and for a near one
+
+# An identity provider with its own keys. Nothing has a default here: say what it signs, with what and for whom.
+# [[workspaces.{app_id}.issuers]]
+# name = "login"
+# profile = "oidc"
+# production = true
+# issuer = "https://login.example.com"
+# audience = ["messenger"]
+# algorithms = ["ES256"]
+# jwks_file = "login-jwks.json"
+# user_id_claim = "sub"
+# email_authoritative = false   # true: an email that it signs is proven, also without email_verified
+# custom_attributes = ["plan"]  # claims that become custom attributes
+"""
+
+
+def init(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The file to write.")] = DEFAULT_CONFIG,
+    app_id: Annotated[str, typer.Option(help="The app_id of the workspace.")] = "acme",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there, the secret too.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002
+) -> None:
+    """Write a commented gateway.toml for production and the secret file that it names (mode 0600)."""
+    if not is_name(app_id):
+        raise CommandFailed("an app_id has letters, digits, dashes, dots and underscores", exit_code=WRONG_USE)
+    secret_id = "1"  # noqa: S105 - its name
+    secret_name = f"{app_id}-messenger-{secret_id}"
+    secret = config.parent / "secrets" / secret_name
+    standing = [str(path) for path in (config, secret) if path.exists()]
+    if standing and not force:
+        raise CommandFailed(
+            f"{' and '.join(standing)} would be overwritten",
+            hint="--force overwrites; tokens signed with the old secret are then refused",
+        )
+    secret.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(secret, os.urandom(32).hex().encode() + b"\n")
+    quoted = f'"{app_id}"' if "." in app_id else app_id
+    text = _TEMPLATE.replace("workspaces.{app_id}", "workspaces.{quoted}").format(
+        app_id=app_id, quoted=quoted, upper=app_id.upper(), secret_id=secret_id, secret_name=secret_name
+    )
+    config.write_text(text, encoding="utf-8")
+    trusted_issuers(load_settings(config, {}))  # what was written is good
+    if as_json:
+        say_json({"config": str(config), "secrets": [str(secret)]})
+        return
+    say(
+        f"wrote {config}",
+        f"wrote {secret}: give it to the back end that signs the tokens of your messenger",
+        f"next: gateway db migrate --config {config}, then gateway serve --config {config}",
+    )

@@ -1,0 +1,96 @@
+"""`gateway serve`: run the gateway; without any configuration, in development mode."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import time
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli.commands import examples
+from gateway.cli.configuration import DEVELOPMENT, configured_path, is_configured
+from gateway.cli.signing import signing_issuer, token_claims
+from gateway.development import WORKSPACE
+from gateway.identity.issuing import issue_token
+from gateway.settings import load_settings
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
+EXAMPLES = examples(
+    "gateway serve                                   development mode in ./var",
+    "gateway serve --config gateway.toml --workers 2",
+    "gateway serve --public 0.0.0.0:8080",
+)
+_FIRST_TOKEN_SECONDS = 3600
+
+
+def serve(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Else ./gateway.toml, $GATEWAY_CONFIG.", show_default=False),
+    ] = None,
+    public: Annotated[str | None, typer.Option(help="Where clients connect: host:port.", show_default=False)] = None,
+    admin: Annotated[str | None, typer.Option(help="Where operators connect.", show_default=False)] = None,
+    workers: Annotated[int | None, typer.Option(help="How many processes.", show_default=False)] = None,
+    express_lane: Annotated[  # noqa: FBT002 - an option's default
+        bool, typer.Option("--express-lane/--no-express-lane", help="Answer what needs no waiting inside the parser.")
+    ] = True,
+) -> None:
+    """Run the gateway. Without any configuration it starts in development mode, on loopback only."""
+    from gateway.serving import serve as serve_both  # noqa: PLC0415 - only this command needs the server
+
+    overrides = _overrides(public, admin, workers, express_lane=express_lane)
+    if is_configured(config, os.environ):
+        settings, banner = load_settings(configured_path(config, os.environ), os.environ, overrides), None
+    else:
+        settings, banner = _development(overrides)
+    raise typer.Exit(serve_both(settings, banner=banner))
+
+
+def _overrides(public: str | None, admin: str | None, workers: int | None, *, express_lane: bool) -> dict[str, Any]:
+    """The flags that were given, as settings."""
+    listener: dict[str, Any] = {} if express_lane else {"express_lane": False}
+    if public is not None:
+        listener["bind"] = public
+    tables: dict[str, Any] = {"public": listener, "admin": {} if admin is None else {"bind": admin}}
+    return tables if workers is None else {**tables, "workers": workers}
+
+
+def _development(overrides: dict[str, Any]) -> tuple[Settings, str]:
+    """Make what development mode needs; return its settings and what to print once it listens."""
+    DEVELOPMENT.prepare(os.urandom)
+    settings = DEVELOPMENT.settings(os.environ, overrides)
+    access_token = asyncio.run(DEVELOPMENT.prepare_store(settings.store.url, os.urandom, time.time()))
+    issuer, key = signing_issuer(settings, WORKSPACE, name="messenger")
+    claims = token_claims(issuer, user_id="user-1", email="ada@example.com")
+    token = issue_token(claims, key, ttl=_FIRST_TOKEN_SECONDS, now=time.time())
+    public, admin = f"http://{settings.public.bind}", f"http://{settings.admin.bind}"
+    login = _curl(f"Authorization: Bearer {token}", f"{public}/messenger/login", "-X", "POST")
+    look_up = _curl(f"Authorization: Bearer {access_token}", f"{admin}/contacts/find_by_external_id/user-1")
+    return (
+        settings,
+        f"""\
+Development mode: everything lies in {DEVELOPMENT.path.absolute()}, and only this machine can connect.
+
+  public  {public}
+  admin   {admin}
+
+Sign in (the token is good for an hour; `gateway token issue --user-id ...` makes others):
+
+{login}
+
+Look at the contact that this makes:
+
+{look_up}
+
+""",
+    )
+
+
+def _curl(header: str, url: str, *options: str) -> str:
+    return shlex.join(["curl", "-sS", *options, "-H", header, url])

@@ -1,0 +1,295 @@
+"""The settings: what can be configured, what is refused, and every problem of a configuration at once.
+
+Each check stands at the field that it concerns and sees the fields above it, so that one bad value hides no other.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import (
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from gateway.contacts.resolver import EmailConflict
+from gateway.errors import SettingsInvalid
+from gateway.settings_fields import OF_TABLE, Bind, HeaderName, Number, Table, Text, is_name, usable
+from gateway.settings_issuers import IssuerSettings  # noqa: TC001 - a field's type, read at run time
+from gateway.settings_layers import read_environment_layer, read_file_layer
+from gateway.web.headers import HeaderNames
+from keys.files import read_secret_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_NOT_YET = {
+    "jwks_url": "not supported yet, use jwks_file",
+    "routes": "not supported yet: put the gateway behind a proxy and ask /auth",
+    "connections": "not supported yet: the store holds up to 16 connections a process",
+}
+_WORDS = {
+    "missing": "required",
+    "model_type": "should be a table",
+    "dict_type": "should be a table",
+    "tuple_type": "should be a list",
+    "frozen_set_type": "should be a list",
+}
+
+
+class FirstSight(StrEnum):
+    """What becomes of a user_id that nobody has."""
+
+    CREATE = "create"
+    REJECT = "reject"
+
+
+class ArchivedLogin(StrEnum):
+    """What becomes of the login of an archived contact."""
+
+    RESTORE = "restore"
+    REJECT = "reject"
+
+
+class HeaderSettings(Table):
+    """`[public.headers]`: the names of the identity headers."""
+
+    contact_id: HeaderName = HeaderNames().contact_id
+    user_id: HeaderName = HeaderNames().user_id
+    user_email: HeaderName = HeaderNames().user_email
+    matched_by: HeaderName = HeaderNames().matched_by
+    forwarded_user: HeaderName = HeaderNames().forwarded_user
+    forwarded_email: HeaderName = HeaderNames().forwarded_email
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [name.lower() for name in self.model_dump().values()]
+        if len(set(names)) < len(names):
+            raise ValueError("two headers have the same name")
+        return self
+
+    def names(self) -> HeaderNames:
+        """The names as the web side takes them."""
+        return HeaderNames(**self.model_dump())
+
+
+class PublicSettings(Table):
+    """`[public]`: the listener that clients reach."""
+
+    bind: Bind = "127.0.0.1:8080"
+    default_workspace: str | None = None
+    express_lane: bool = True
+    headers: HeaderSettings = HeaderSettings()
+
+
+class AdminSettings(Table):
+    """`[admin]`: the listener for operators and their programs."""
+
+    bind: Bind = "127.0.0.1:8081"
+
+
+class StoreSettings(Table):
+    """`[store]`: where contacts live. A relative SQLite path is relative to the working directory."""
+
+    url: str = "sqlite:///var/contacts.db"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_file(cls, data: Any) -> Any:
+        """`url_file` names a file that holds the URL, for it may hold a password."""
+        if not isinstance(data, dict) or data.get("url_file") is None:
+            return data
+        if data.get("url") is not None:
+            raise ValueError("give url or url_file, not both")
+        url = usable(lambda: read_secret_file(Path(str(data["url_file"]))))
+        return {**{key: value for key, value in data.items() if key != "url_file"}, "url": url}
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        scheme, _, rest = value.partition("://")
+        if scheme == "sqlite" and len(rest) > 1 and rest.startswith("/"):
+            return value
+        if scheme in {"postgresql", "postgres"} and rest:
+            return value
+        raise ValueError("a store is named sqlite:///path or postgresql://...")
+
+
+class WorkspaceSettings(Table):
+    """`[workspaces.<app_id>]`: one tenant's policies and trusted issuers. Times in seconds."""
+
+    email_conflict: EmailConflict = EmailConflict.FLAG
+    first_sight: FirstSight = FirstSight.CREATE
+    archived_login: ArchivedLogin = ArchivedLogin.RESTORE
+    email_fallback: bool = True
+    extra_placeholders: frozenset[Text] = frozenset()
+    exempt_placeholders: frozenset[str] = frozenset()
+    alarm_emails: Annotated[Number, Field(ge=2)] = 3
+    alarm_window: Annotated[Number, Field(gt=0)] = 86_400
+    issuers: tuple[IssuerSettings, ...]
+
+    @field_validator("issuers", mode="wrap")
+    @classmethod
+    def _distinct(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> tuple[IssuerSettings, ...]:
+        """No two issuers have the same name or `iss`; reported beside the problems inside each of them."""
+        repeated = _repeated(value)
+        try:
+            issuers: tuple[IssuerSettings, ...] = handler(value)
+        except ValidationError as error:
+            if not repeated:
+                raise
+            raise ValidationError.from_exception_data("issuers", [*_details(error), *repeated]) from None
+        if repeated:
+            raise ValidationError.from_exception_data("issuers", repeated)
+        if not issuers:
+            raise ValueError("a workspace needs an issuer")
+        return issuers
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured. Made by `load_settings`; made directly, it reads nothing but its arguments."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, validate_default=True, case_sensitive=True)
+
+    workspaces: Annotated[dict[str, WorkspaceSettings], Field(min_length=1)]
+    public: PublicSettings = PublicSettings()
+    admin: AdminSettings = AdminSettings()
+    store: StoreSettings = StoreSettings()
+    workers: Annotated[Number, Field(ge=1, le=256)] = 1
+    drain_seconds: Annotated[Number, Field(ge=0, le=3600)] = 30
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments only: the environment comes in as an argument of `load_settings`."""
+        return (init_settings,)
+
+    @field_validator("workspaces")
+    @classmethod
+    def _app_ids(cls, value: dict[str, WorkspaceSettings]) -> dict[str, WorkspaceSettings]:
+        if not all(map(is_name, value)):
+            raise ValueError("an app_id has letters, digits, dashes, dots and underscores, at most 64")
+        return value
+
+    @field_validator("public")
+    @classmethod
+    def _default_workspace(cls, value: PublicSettings, info: ValidationInfo) -> PublicSettings:
+        workspaces = info.data.get("workspaces")
+        if workspaces and value.default_workspace is not None and value.default_workspace not in workspaces:
+            raise ValueError("default_workspace names no workspace")
+        return value
+
+    @field_validator("admin")
+    @classmethod
+    def _own_address(cls, value: AdminSettings, info: ValidationInfo) -> AdminSettings:
+        public = info.data.get("public")
+        if public and public.bind == value.bind:
+            raise ValueError("the admin listener needs an address of its own")
+        return value
+
+
+def load_settings(
+    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """The settings of a file, the environment over it, and `overrides` (nested tables, from flags) over both.
+
+    Raises `SettingsInvalid` with a line per problem: the place, a colon, what is wrong.
+    """
+    return settings_from(read_file_layer(path) if path else {}, environ, overrides)
+
+
+def settings_from(
+    file_layer: Mapping[str, Any], environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """The same for tables that were read, or made, already."""
+    known = frozenset(Settings.model_fields)
+    environment_layer, problems = read_environment_layer(environ, file_layer, known)
+    unknown = [f"{key}: no such setting" for key in file_layer if key not in known]
+    layers = (dict(overrides or {}), environment_layer, {key: file_layer[key] for key in file_layer if key in known})
+    sources = tuple(InitSettingsSource(Settings, layer) for layer in layers)
+    try:
+        settings = Settings(_build_sources=(sources, {}))  # type: ignore[call-arg]  # a parameter of BaseSettings
+    except ValidationError as error:
+        raise SettingsInvalid([*unknown, *problems, *_lines(error)]) from None  # its text holds the values
+    if unknown or problems:
+        raise SettingsInvalid([*unknown, *problems])
+    return settings
+
+
+def masked(settings: Settings) -> dict[str, Any]:
+    """The effective settings as plain values, secrets masked, also the password inside a store's URL."""
+    shown = settings.model_dump(mode="json")
+    shown["store"]["url"] = without_password(settings.store.url)
+    return shown
+
+
+def without_password(url: str) -> str:
+    """A URL that may be shown."""
+    if url.startswith("sqlite:"):
+        return url
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    user = f"{user.partition(':')[0]}:**********" if ":" in user else user
+    query = re.sub(r"(?i)(password=)[^&]*", r"\1**********", parts.query)
+    return urlunsplit((parts.scheme, f"{user}{at}{host}", parts.path, query, ""))
+
+
+def place(location: Sequence[int | str]) -> str:
+    """`workspaces.acme.issuers[0].name`."""
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _repeated(value: Any) -> list[InitErrorDetails]:
+    problems: list[InitErrorDetails] = []
+    issuers = [one if isinstance(one, dict) else {} for one in value] if isinstance(value, list | tuple) else []
+    for field, what in (("name", "name"), ("issuer", "iss")):
+        given = [issuer.get(field) for issuer in issuers]
+        for index, one in enumerate(given):
+            if one is not None and one in given[:index]:
+                problem = PydanticCustomError(
+                    "repeated", "another issuer of the workspace has the same {what}", {"what": what}
+                )
+                problems.append(InitErrorDetails(type=problem, loc=(index, field), input=None))
+    return problems
+
+
+def _details(error: ValidationError) -> list[InitErrorDetails]:
+    return [
+        InitErrorDetails(
+            type=PydanticCustomError(one["type"], "{message}", {"message": one["msg"]}), loc=one["loc"], input=None
+        )
+        for one in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+
+
+def _lines(error: ValidationError) -> list[str]:
+    return [_line(one["type"], one["loc"], one["msg"]) for one in error.errors(include_url=False, include_input=False)]
+
+
+def _line(kind: str, location: tuple[int | str, ...], message: str) -> str:
+    if kind == "extra_forbidden":
+        message = _NOT_YET.get(str(location[-1]), "no such setting")
+    message = _WORDS.get(kind, message)
+    if kind == OF_TABLE:
+        location = location[:-1]
+    return f"{place(location)}: {message.removeprefix('Value error, ')}"

@@ -1,0 +1,215 @@
+"""SQLite keeps every promise of `ContactStore`, and some of its own."""
+
+# ruff: noqa: ASYNC240 - a test that looks at its file keeps nobody waiting
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.contacts.sqlite import SqliteStore, _SqliteTransaction
+from gateway.contacts.stores import store_for
+from gateway.errors import Outage, StoreUnusable
+from tests.contacts.conformance_concurrency import ConcurrencyConformance
+from tests.contacts.conformance_crud import ChangingConformance, FindingConformance
+from tests.contacts.conformance_durability import DurabilityConformance
+from tests.contacts.conformance_model import ModelConformance
+from tests.contacts.conformance_resolver import ResolverConformance
+from tests.contacts.records import WORKSPACE, contact, insert, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gateway.contacts.store import ContactStore, ContactTransaction
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "contacts.db"
+
+
+@pytest.fixture
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def raw(path: Path) -> Callable[[str], None]:
+    """Run a statement behind the store's back."""
+
+    def run(sql: str) -> None:
+        connection = sqlite3.connect(path)
+        connection.execute(sql)
+        connection.commit()
+        connection.close()
+
+    return run
+
+
+class TestFinding(FindingConformance):
+    pass
+
+
+class TestChanging(ChangingConformance):
+    pass
+
+
+class TestConcurrency(ConcurrencyConformance):
+    pass
+
+
+class TestDurability(DurabilityConformance):
+    pass
+
+
+class TestModel(ModelConformance):
+    pass
+
+
+class TestResolver(ResolverConformance):
+    pass
+
+
+class TestFile:
+    """What the file promises."""
+
+    async def test_it_is_for_its_owner_only(self, store: ContactStore, path: Path) -> None:
+        """The database, its log and its index are 0600 whatever the umask, and a folder made for them 0700."""
+        await insert(store, contact())
+        files = sorted(path.parent.iterdir())
+        assert [file.name for file in files] == ["contacts.db", "contacts.db-shm", "contacts.db-wal"]
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+    async def test_r38_a_missing_database_is_reported(self, url: str, path: Path) -> None:
+        """Opening makes nothing: neither a file nor a folder."""
+        with pytest.raises(StoreUnusable, match="gateway db migrate"):
+            await store_for(url).open()
+        assert not path.parent.exists()
+
+    @pytest.mark.parametrize("damage", ["empty", "garbage", "header", "cut"])
+    async def test_r38_a_damaged_database_is_reported(self, url: str, path: Path, damage: str) -> None:
+        """Neither opened, nor migrated, nor replaced: its bytes stay as they are for whoever repairs it."""
+        store = store_for(url)
+        await store.migrate()
+        whole = path.read_bytes()
+        content = {
+            "empty": b"",
+            "garbage": b"no database " * 1000,
+            "header": b"SQLite format 4\0" + whole[16:],
+            "cut": whole[:1000],
+        }[damage]
+        path.write_bytes(content)
+        for call in (store.open, store.migrate):
+            with pytest.raises(StoreUnusable):
+                await call()
+        assert path.read_bytes() == content
+
+    async def test_r38_damage_inside_is_found_by_check(self, url: str, path: Path) -> None:
+        """Pages that were overwritten are reported."""
+        store = store_for(url)
+        await store.migrate()
+        content = bytearray(path.read_bytes())
+        content[4096 : 4096 * 3] = b"\xff" * 4096 * 2
+        path.write_bytes(content)
+        assert await store.check() != []
+
+    async def test_somebody_elses_database_is_refused(self, url: str, path: Path) -> None:
+        """A database without our mark is neither opened nor migrated."""
+        path.parent.mkdir()
+        connection = sqlite3.connect(path)
+        connection.execute("CREATE TABLE contacts (name TEXT)")
+        connection.close()
+        for call in (store_for(url).open, store_for(url).migrate):
+            with pytest.raises(StoreUnusable, match="not a contact store"):
+                await call()
+
+    @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "mysql://x/y", "contacts.db", ""])
+    def test_other_urls_are_refused(self, url: str) -> None:
+        """A store is named by one of the two kinds of URL."""
+        with pytest.raises(StoreUnusable):
+            store_for(url)
+
+    def test_three_slashes_are_relative_and_four_absolute(self) -> None:
+        """The URL's path is a path as it stands after `sqlite:///`."""
+        relative, absolute = store_for("sqlite:///var/contacts.db"), store_for("sqlite:////var/contacts.db")
+        assert isinstance(relative, SqliteStore)
+        assert isinstance(absolute, SqliteStore)
+        assert (str(relative.path), str(absolute.path)) == ("var/contacts.db", "/var/contacts.db")
+
+
+class TestEmbedded:
+    """What the event loop and the writer thread promise."""
+
+    async def test_look_ups_never_suspend(self, store: ContactStore) -> None:
+        """`embedded` means: a look-up's coroutine ends at its first step."""
+        await insert(store, contact(external_id="u-1"))
+        assert store.embedded
+        for look_up in (
+            store.find(WORKSPACE, "x"),
+            store.find_by_external_id(WORKSPACE, "u-1"),
+            store.find_by_email(WORKSPACE, "x"),
+            store.events(WORKSPACE, "x"),
+            store.find_access_token(b"x"),
+            store.access_tokens(),
+        ):
+            with pytest.raises(StopIteration):
+                look_up.send(None)
+
+    async def test_work_may_not_wait(self, store: ContactStore) -> None:
+        """A work that waits for something else is an error of its author, and harms nobody else."""
+
+        async def waits(transaction: ContactTransaction) -> None:
+            await transaction.insert(contact(external_id="u-1"))
+            await asyncio.sleep(0)
+
+        outcomes = await asyncio.gather(store.write(waits), insert(store, contact()), return_exceptions=True)
+        assert isinstance(outcomes[0], RuntimeError)
+        assert outcomes[1] is None
+        assert await store.find_by_external_id(WORKSPACE, "u-1") is None
+
+    async def test_a_full_disk_loses_nothing_acknowledged(self, store: ContactStore) -> None:
+        """When SQLite gives up a transaction, all of its works are an outage; afterwards writing goes on."""
+        assert isinstance(store, SqliteStore)
+        assert store._writer is not None
+        transaction = store._writer._begin()
+        assert isinstance(transaction, _SqliteTransaction)
+        connection = transaction.connection
+        pages = connection.execute("PRAGMA page_count").get
+        connection.execute(f"PRAGMA max_page_count = {pages + 4}")
+        outcomes = await asyncio.gather(
+            *(insert(store, contact(external_id=f"u-{n}", name="x" * 2000)) for n in range(64)), return_exceptions=True
+        )
+        assert any(isinstance(outcome, Outage) for outcome in outcomes)
+        for n, outcome in enumerate(outcomes):
+            kept = await store.find_by_external_id(WORKSPACE, f"u-{n}") is not None
+            assert kept == (outcome is None)
+        connection.execute("PRAGMA max_page_count = 1000000")
+        await insert(store, contact(external_id="after"))
+        assert await store.check() == []
+
+    async def test_a_reader_that_cannot_look_is_deaf(self, store: ContactStore) -> None:
+        """When changes cannot be looked for, `hears_changes` ends, and EVERYTHING is heard before it is true again."""
+        assert isinstance(store, SqliteStore)
+        heard: list[tuple[str, str, bool]] = []
+        store.subscribe(lambda *change: heard.append((*change, store.hears_changes)))
+        assert store.hears_changes
+        store._changes.deaf()
+        assert not store.hears_changes
+        await until(lambda: store.hears_changes)
+        assert heard == [("", "*", False)]
+
+    async def test_changes_that_were_trimmed_are_everything(
+        self, store: ContactStore, raw: Callable[[str], None]
+    ) -> None:
+        """A process that slept longer than the table of changes reaches back hears EVERYTHING."""
+        heard: list[tuple[str, str]] = []
+        store.subscribe(lambda *change: heard.append(change))
+        raw("INSERT INTO contact_changes (seq, workspace_id, contact_id) VALUES (5000, 'acme', 'x')")
+        await until(lambda: heard)
+        assert heard == [("", "*")]
