@@ -23,9 +23,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "event": record.getMessage(),
         }
-        line |= {
-            name: value for name, value in vars(record).items() if name not in _OWN and value is not None
-        }
+        line |= {name: value for name, value in vars(record).items() if name not in _OWN and value is not None}
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line, enc_hook=str).decode()

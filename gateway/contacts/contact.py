@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from gateway.identity.principal import Proof  # noqa: TC001 - msgspec reads the annotations at run time
+from gateway.identity.principal import Proof
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -136,25 +136,17 @@ class Resolver:
         if principal.by_email and holders:
             return await self._known(transaction, principal, _only(holders), MatchedBy.EMAIL)
 
-        if is_contact_id(principal.user_id) and await transaction.find(
-            principal.workspace, principal.user_id
-        ):
-            raise Refusal(
-                Code.USER_ID_IS_CONTACT_ID, "the user_id is the id of a standing contact", field="user_id"
-            )
+        if is_contact_id(principal.user_id) and await transaction.find(principal.workspace, principal.user_id):
+            raise Refusal(Code.USER_ID_IS_CONTACT_ID, "the user_id is the id of a standing contact", field="user_id")
 
         if len(holders) == 1 and holders[0].external_id in (None, principal.email):
             return await self._linked(transaction, principal, holders[0])
 
         policy = self._policies[principal.workspace]
         if holders and policy.email_conflict is EmailConflict.REJECT:
-            raise Refusal(
-                Code.IDENTITY_CONFLICT, "the email stands on a contact with another user_id", field="email"
-            )
+            raise Refusal(Code.IDENTITY_CONFLICT, "the email stands on a contact with another user_id", field="email")
         if not policy.create_on_first_sight:
-            raise Refusal(
-                Code.CONTACT_UNKNOWN, "nobody has this user_id, and first sight creates nobody here"
-            )
+            raise Refusal(Code.CONTACT_UNKNOWN, "nobody has this user_id, and first sight creates nobody here")
         flagged = holders if policy.email_conflict is EmailConflict.FLAG else ()
         return await self._created(transaction, principal, flagged)
 
@@ -172,9 +164,7 @@ class Resolver:
         if contact.state is State.BLOCKED:
             raise Refusal(Code.CONTACT_BLOCKED, "the contact is blocked")
         if contact.state is State.ARCHIVED and not self._policies[contact.workspace_id].restore_archived:
-            raise Refusal(
-                Code.CONTACT_ARCHIVED, "the contact is archived, and a login does not restore it here"
-            )
+            raise Refusal(Code.CONTACT_ARCHIVED, "the contact is archived, and a login does not restore it here")
 
     async def _known(
         self, transaction: ContactTransaction, principal: Principal, contact: Contact, matched_by: MatchedBy
@@ -198,9 +188,7 @@ class Resolver:
                 await self._note(transaction, principal, contact, "shared_user_id", {}, after)
         return Identity(principal, updated, matched_by, alarmed=alarmed)
 
-    async def _linked(
-        self, transaction: ContactTransaction, principal: Principal, contact: Contact
-    ) -> Identity:
+    async def _linked(self, transaction: ContactTransaction, principal: Principal, contact: Contact) -> Identity:
         """The backfill: a contact known by its email gets its user_id; its contact id stays."""
         linked = replace(
             _with_signed_values(contact, principal),
@@ -235,9 +223,7 @@ class Resolver:
             await self._note(transaction, principal, contact, "email_conflict", {}, pair)
         return Identity(principal, contact, MatchedBy.FIRST_SIGHT, created=True)
 
-    async def _looks_shared(
-        self, transaction: ContactTransaction, contact: Contact, updated: Contact
-    ) -> bool:
+    async def _looks_shared(self, transaction: ContactTransaction, contact: Contact, updated: Contact) -> bool:
         """Whether one user_id has been seen with many emails, or flips A-B-A, within the window (S9, C09)."""
         policy = self._policies[contact.workspace_id]
         since = int(self._clock()) - policy.alarm_window
@@ -247,10 +233,7 @@ class Resolver:
             return False
         changes = [event for event in recent if event.kind == "email_changed"]
         left_behind = {event.before.get("email") for event in changes} - {None}
-        return (
-            updated.email in left_behind
-            or len(left_behind | {contact.email, updated.email}) >= policy.alarm_emails
-        )
+        return updated.email in left_behind or len(left_behind | {contact.email, updated.email}) >= policy.alarm_emails
 
     async def _note(  # noqa: PLR0913, PLR0917 - the columns of a line of history
         self,

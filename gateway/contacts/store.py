@@ -87,7 +87,8 @@ class ContactTransaction(ContactReader, Protocol):
 
     async def delete(self, workspace_id: str, contact_id: str) -> None:
         """Remove a record, and what was merged into it, for ever, with the personal data in its history (`before`
-        and `after` of its events); the identifiers become free. `ContactNotFound` when none stands."""
+        and `after` of its events); the identifiers become free. `ContactNotFound` when none stands.
+        """
 
     async def merge(self, workspace_id: str, source_id: str, into_id: str, *, now: int) -> None:
         """Let `into` answer for `source` and for all that was merged into it; `source` becomes state MERGED."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from gateway.identity.claims import ClaimPolicy  # noqa: TC001 - a field's type, read at run time
+from gateway.identity.claims import ClaimPolicy
 from gateway.identity.jose import ALGORITHMS
 from gateway.identity.principal import IdRules
 from keys.jwk import HMAC
-from keys.keyset import KeySet  # noqa: TC001 - a field's type, read at run time
+from keys.keyset import KeySet
 
 
 class TrustedIssuer(Struct, frozen=True, kw_only=True):

@@ -86,7 +86,9 @@ def principal_of(verified: VerifiedClaims, issuer: TrustedIssuer) -> Principal:
     else:
         user_id = normalise_user_id(claims[issuer.user_id_claim], issuer.rules, field=issuer.user_id_claim)
         if email is not None and "@" in user_id and _is_other_email(user_id, email):
-            raise Refusal(Code.EMAIL_MISMATCH, "the user_id is an email and differs from the email claim", field="email")
+            raise Refusal(
+                Code.EMAIL_MISMATCH, "the user_id is an email and differs from the email claim", field="email"
+            )
     return Principal(
         issuer.workspace,
         issuer.name,
@@ -212,9 +214,7 @@ def _is_flat(value: object) -> bool:
 
 def is_storable(text: str) -> bool:
     """Whether every engine can keep a text: no NUL, no half of a surrogate pair."""
-    return "\0" not in text and (
-        text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
-    )
+    return "\0" not in text and (text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text))
 
 
 _ATTRIBUTES = {

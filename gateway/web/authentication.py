@@ -97,11 +97,7 @@ class Authenticator:
         key = hasher.digest()
 
         known = self._identities.get(key)
-        if (
-            known is not None
-            and self.store.hears_changes
-            and self._clock() < _end_of(known.identity.principal)
-        ):
+        if known is not None and self.store.hears_changes and self._clock() < _end_of(known.identity.principal):
             return known
 
         principal = self._principals.get(key)

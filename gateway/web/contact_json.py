@@ -83,17 +83,13 @@ def written_fields(body: Mapping[str, Any], rules: IdRules) -> dict[str, Any]:
     if "external_id" in body:
         external_id = body["external_id"]
         cleared = external_id is None or external_id == ""
-        fields["external_id"] = (
-            None if cleared else normalise_user_id(external_id, rules, field="external_id")
-        )
+        fields["external_id"] = None if cleared else normalise_user_id(external_id, rules, field="external_id")
     if "email" in body:
         email = body["email"]
         fields["email"] = None if email is None or email == "" else normalise_email(email)
         fields["email_proof"] = None if fields["email"] is None else _proof(body)
     elif "email_verified" in body:
-        raise AdminError(
-            400, "parameter_invalid", "email_verified needs email beside it", field="email_verified"
-        )
+        raise AdminError(400, "parameter_invalid", "email_verified needs email beside it", field="email_verified")
     if "custom_attributes" in body:
         fields["custom_attributes"] = _custom_attributes(body["custom_attributes"])
     return fields
@@ -110,9 +106,7 @@ def _text(name: str, value: object) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str) or len(value) > _TEXT_LIMIT or not is_storable(value):
-        raise AdminError(
-            400, "parameter_invalid", f"must be text of at most {_TEXT_LIMIT} characters", field=name
-        )
+        raise AdminError(400, "parameter_invalid", f"must be text of at most {_TEXT_LIMIT} characters", field=name)
     return value
 
 
@@ -147,9 +141,7 @@ def _custom_attributes(value: object) -> dict[str, Any]:
     for name, one in value.items():
         field = f"custom_attributes.{name}"[:300]
         if not name or len(name) > _TEXT_LIMIT or not is_storable(name):
-            raise AdminError(
-                400, "parameter_invalid", "a name has 1 to 255 characters", field="custom_attributes"
-            )
+            raise AdminError(400, "parameter_invalid", "a name has 1 to 255 characters", field="custom_attributes")
         if isinstance(one, float) and not math.isfinite(one):
             raise AdminError(400, "parameter_invalid", "must be a finite number", field=field)
         if not isinstance(one, bool | int | float):

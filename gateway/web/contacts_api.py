@@ -52,9 +52,7 @@ class ContactsApi:
         """The routes, most exact first; ids are matched as sent, so `%2F` in an external id stays part of it."""
         return [
             Route("/contacts", self.create, methods=["POST"]),
-            Route(
-                "/contacts/find_by_external_id/{external_id:path}", self.find_by_external_id, methods=["GET"]
-            ),
+            Route("/contacts/find_by_external_id/{external_id:path}", self.find_by_external_id, methods=["GET"]),
             Route("/contacts/{contact_id}", self.retrieve, methods=["GET"]),
             Route("/contacts/{contact_id}", self.update, methods=["PUT"]),
             Route("/contacts/{contact_id}", self.delete, methods=["DELETE"]),
@@ -235,6 +233,4 @@ def _changed(other: Mapping[str, Any], contact: Contact) -> dict[str, Any]:
 
 
 def _answer(body: Mapping[str, Any]) -> Response:
-    return Response(
-        msgspec.json.encode(body), media_type="application/json", headers={"cache-control": "no-store"}
-    )
+    return Response(msgspec.json.encode(body), media_type="application/json", headers={"cache-control": "no-store"})

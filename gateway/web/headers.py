@@ -38,9 +38,7 @@ class IdentityHeaders:
 
     def __init__(self, names: HeaderNames | None = None) -> None:
         names = names or HeaderNames()
-        self._names = {
-            field: getattr(names, field).lower().encode("ascii") for field in HeaderNames.__struct_fields__
-        }
+        self._names = {field: getattr(names, field).lower().encode("ascii") for field in HeaderNames.__struct_fields__}
         defaults = HeaderNames()
         reserved = [getattr(defaults, field) for field in HeaderNames.__struct_fields__]
         reserved += [IDENTITY_ERROR, "X-Identity-Assertion"]

@@ -31,9 +31,7 @@ class Login:
         body = _body_of(request, head)
         token = _text(body, "intercom_user_jwt")
         app_id = _text(body, "app_id") or _app_id(request)
-        return Presented(
-            one_token(head.token, None if token is None else token.encode("utf-8", "replace")), app_id
-        )
+        return Presented(one_token(head.token, None if token is None else token.encode("utf-8", "replace")), app_id)
 
     def welcome(self, identity: Identity) -> Answer:
         """200 and the identity."""

@@ -51,7 +51,7 @@ class StrictProtocol(HttpToolsProtocol):
 
 
 def listener_config(app: object, protocol: type[StrictProtocol], *, drain_seconds: int) -> Config:
-    """uvicorn's configuration of one of our listeners: nothing trusted from peers, no line a request."""
+    """Uvicorn's configuration of one of our listeners: nothing trusted from peers, no line a request."""
     from uvicorn.config import Config  # noqa: PLC0415 - a library user of the middleware never needs it
 
     return Config(

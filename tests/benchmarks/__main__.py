@@ -67,7 +67,7 @@ class Bench:
         with servers.gateway(config, port, *arguments, pin=not arguments) as running:
             yield running
 
-    def against_floor(  # noqa: PLR0913 - what a measure is made of
+    def against_floor(
         self,
         gateway: AbstractContextManager[servers.Running],
         tokens: Callable[[int], Path],

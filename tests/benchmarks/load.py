@@ -44,7 +44,7 @@ def available() -> bool:
     return shutil.which("wrk") is not None
 
 
-def run(  # noqa: PLR0913 - what a round is made of
+def run(
     url: str, tokens: Path, *, seconds: int, path: str, method: str, session: int, connections: int = 32
 ) -> Rate:
     """One round. `session` is how often each token comes in a row of requests: 1 makes each request's token new."""

@@ -30,9 +30,7 @@ class Clock:
         return self.now
 
 
-def principal(
-    user_id: str | None, email: str | None = None, proof: Proof = Proof.SIGNED, **fields: Any
-) -> Principal:
+def principal(user_id: str | None, email: str | None = None, proof: Proof = Proof.SIGNED, **fields: Any) -> Principal:
     """What a verified token said; without a user_id the email stands in, as the normaliser does it."""
     return Principal(
         **{

@@ -126,7 +126,12 @@ def user_id_cases(signer: Signer) -> Cases:
     for name, text in _INVALID_IDS.items():
         yield f"user_id {name}", signer.token(claims={"user_id": text}), Code.USER_ID_INVALID
     # No store and no header carries half of a surrogate pair: the whole token is no text.
-    for name, text in {"high": "a\ud800", "low": "\udc00b", "exchanged pair": "\udc00\ud800", "in CESU": "\ud800x\udc00"}.items():
+    for name, text in {
+        "high": "a\ud800",
+        "low": "\udc00b",
+        "exchanged pair": "\udc00\ud800",
+        "in CESU": "\ud800x\udc00",
+    }.items():
         yield f"user_id surrogate, {name}", signer.token(claims={"user_id": text}), Code.TOKEN_MALFORMED
         yield f"name surrogate, {name}", signer.token(claims={"name": text}), Code.TOKEN_MALFORMED
         yield f"member name surrogate, {name}", signer.token(claims={text: 1}), Code.TOKEN_MALFORMED

@@ -107,7 +107,11 @@ def json_cases(signer: Signer) -> Cases:
             doubled = b"{" + again + b"," + text[1:]
             token = signer.seal(doubled, payload) if place == "header" else signer.seal(header, doubled)
             yield f"{place} {member.decode()} {name}", token, MALFORMED
-    yield "payload 2,500 deep", signer.seal(header, b'{"a":' + b"[" * 2500 + b"]" * 2500 + b"," + payload[1:]), MALFORMED
+    yield (
+        "payload 2,500 deep",
+        signer.seal(header, b'{"a":' + b"[" * 2500 + b"]" * 2500 + b"," + payload[1:]),
+        MALFORMED,
+    )
     yield "payload member twice, deep", signer.seal(header, payload[:-1] + b',"a":{"b":[{"c":1,"c":2}]}}'), MALFORMED
     for number in (b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-1e400", b"9" * 400, b"9" * 5000, b"1e99999"):
         shown = number.decode() if len(number) < 20 else f"{len(number)} digits"

@@ -33,7 +33,19 @@ def header_cases(signer: Signer) -> Cases:
         yield f"alg {''.join(letters)}, no signature", header + b"." + payload + b".", Code.ALG_NOT_ALLOWED
     yield "alg none with a signature", signer.token({"alg": "none"}), Code.ALG_NOT_ALLOWED
     alg = signer.algorithm
-    for name in ("", alg.swapcase(), f"{alg} ", f" {alg}", f"{alg}\0", "ES256K", "ES521", "HS1", "dir", "RSA-OAEP", "*"):
+    for name in (
+        "",
+        alg.swapcase(),
+        f"{alg} ",
+        f" {alg}",
+        f"{alg}\0",
+        "ES256K",
+        "ES521",
+        "HS1",
+        "dir",
+        "RSA-OAEP",
+        "*",
+    ):
         yield f"alg {name!r}", signer.token({"alg": name}), Code.ALG_NOT_ALLOWED
     if not signer.symmetric:
         yield "alg of another family", signer.token({"alg": "HS256"}), Code.ALG_NOT_ALLOWED

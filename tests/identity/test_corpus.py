@@ -112,7 +112,9 @@ def test_no_refusal_repeats_what_was_sent(signer: Signer) -> None:
         except Refusal as refusal:
             seen += 1
             said = f"{refusal} {refusal.reason} {refusal.field}"
-            segments = [segment[:40].decode("latin-1") for segment in case.token.split(b".", 5)[:3] if len(segment) > 15]
+            segments = [
+                segment[:40].decode("latin-1") for segment in case.token.split(b".", 5)[:3] if len(segment) > 15
+            ]
             told = "tell-tale" in said or any(segment in said for segment in segments)
             assert (told, len(said) < 300) == (False, True), case.name
     assert seen > 400
@@ -279,7 +281,11 @@ def test_the_limit_is_8_kib(length: int) -> None:
 
 ODD_IDS = (
     *("Jennifer Null", "0x1F600", "張", "😀", "👩🏽", "null@example.org", "user_id_7", "id-1", "007", "00a"),
-    *("https://example.com/u/1?x=y#z", "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6", "auth0|5f7c8ec7c33c6c004bbafe82"),
+    *(
+        "https://example.com/u/1?x=y#z",
+        "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+        "auth0|5f7c8ec7c33c6c004bbafe82",
+    ),
     *("a b", "O'Brien", '"quoted" name', "a/../b", "%41", "a%20b", "{}", "<b", "=1+1", "-5", "+1", "@handle", "a@b@c"),
     *("Ω", "ß", "ẞ", "İ", "ı", "mıke", "mike", "Mike", "שלום", "नमस्ते", "أحمد", "nullable", "guest-1", "testuser"),
 )
@@ -339,7 +345,10 @@ def test_a_retired_key_and_a_new_one_live_side_by_side() -> None:
 
 def test_b21_keys_stay_with_their_issuer() -> None:
     """B21, R8: two issuers with the same kid; the key of one never verifies a token of the other."""
-    first, second = signer_for("ES256"), key_signer("ES256", NOW, issuer="https://b.example", audience=AUDIENCE, kid=KID)
+    first, second = (
+        signer_for("ES256"),
+        key_signer("ES256", NOW, issuer="https://b.example", audience=AUDIENCE, kid=KID),
+    )
     other = TrustedIssuer(
         name="second",
         workspace="acme",

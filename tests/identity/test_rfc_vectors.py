@@ -164,7 +164,9 @@ def test_thumbprints(example: dict[str, Any]) -> None:
     assert thumbprint(shuffled) == example["thumbprint"]
 
 
-def _with(token: UnverifiedToken, *, signature: bytes | None = None, signing_input: bytes | None = None) -> UnverifiedToken:
+def _with(
+    token: UnverifiedToken, *, signature: bytes | None = None, signing_input: bytes | None = None
+) -> UnverifiedToken:
     return UnverifiedToken(
         header=token.header,
         algorithm=token.algorithm,

@@ -66,7 +66,7 @@ class Server(Struct, frozen=True):
         named = {} if user_id is None else {"user_id": user_id}
         return issue_token({**named, **claims}, self.secret, ttl=ttl, now=time.time(), header=header)
 
-    def request(  # noqa: PLR0913 - what a request is made of
+    def request(
         self,
         method: str,
         path: str,
@@ -92,7 +92,9 @@ class Server(Struct, frozen=True):
         if body is None:
             return self.request("POST", "/messenger/login", token)
         encoded = json.dumps(body).encode()
-        return self.request("POST", "/messenger/login", token, headers={"Content-Type": "application/json"}, body=encoded)
+        return self.request(
+            "POST", "/messenger/login", token, headers={"Content-Type": "application/json"}, body=encoded
+        )
 
     def admin(self, method: str, path: str, body: Any = None, token: str | None = None) -> Reply:
         """A request to the admin listener with the access token."""

@@ -58,7 +58,7 @@ def test_leads_may_share_an_email(server: Server) -> None:
 
 
 def test_a_user_never_becomes_a_lead(server: Server) -> None:
-    """user to lead is 400; lead to user is done."""
+    """User to lead is 400; lead to user is done."""
     user = server.admin("POST", "/contacts", {"external_id": "was-user"}).json()
     assert server.admin("PUT", f"/contacts/{user['id']}", {"role": "lead"}).status == 400
     lead = server.admin("POST", "/contacts", {"role": "lead"}).json()

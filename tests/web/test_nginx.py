@@ -82,9 +82,7 @@ def nginx(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
     port = free_port()
     config = folder / "nginx.conf"
-    config.write_text(
-        CONFIG.format(folder=folder, port=port, upstream=upstream.server_port, gateway=server.port)
-    )
+    config.write_text(CONFIG.format(folder=folder, port=port, upstream=upstream.server_port, gateway=server.port))
     process = subprocess.Popen([program, "-c", str(config), "-p", str(folder)], stderr=subprocess.DEVNULL)
     try:
         for _ in range(500):

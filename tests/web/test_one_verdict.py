@@ -101,7 +101,9 @@ def test_forward_auth_speaks_four_statuses(server: Server) -> None:
     """Proxies understand 200, 401, 403 and 503: a bad identity is 403 there, a bad request 401."""
     placeholder = server.request("GET", "/auth", server.token("undefined"))
     assert (placeholder.status, placeholder.code) == (403, "user_id_placeholder")
-    conflict = server.raw(b"GET /auth HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n")
+    conflict = server.raw(
+        b"GET /auth HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n"
+    )
     assert conflict.startswith(b"HTTP/1.1 401")
 
 
