@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from gateway.identity.jose import SignedClaims
 
-_LAST_SECOND = 253_402_300_799  # the end of the year 9999
+LAST_SECOND = 253_402_300_799
+"""The last second of the year 9999: what a date can hold."""
 
 
 class ClaimPolicy(Struct, frozen=True):
@@ -114,7 +115,7 @@ def check_jti(claims: dict[str, Any], policy: ClaimPolicy, now: float) -> None: 
 def numeric_date(claims: dict[str, Any], name: str) -> float:
     """A time claim in seconds; `Refusal(claim_type)` unless it is a finite JSON number of a four-digit year."""
     value = claims[name]
-    if (type(value) is int or type(value) is float) and math.isfinite(value) and 0 <= value <= _LAST_SECOND:
+    if (type(value) is int or type(value) is float) and math.isfinite(value) and 0 <= value <= LAST_SECOND:
         return value  # type: ignore[no-any-return] - its type stands in the line above
     raise Refusal(Code.CLAIM_TYPE, f"{name} is not a time in seconds", field=name)
 

@@ -16,6 +16,7 @@ from email_validator import EmailNotValidError, validate_email
 from msgspec import Struct
 
 from gateway.errors import Code, Refusal
+from gateway.identity.claims import LAST_SECOND
 from gateway.identity.placeholders import is_placeholder, placeholder_spelling
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 USER_ID_LIMIT = 255
 EMAIL_LIMIT = 254
 _TEXT_LIMIT = 255
-_LAST_SECOND = 253_402_300_799
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:|+-]*")
 _PLAIN_EMAIL = re.compile(
@@ -205,7 +205,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LAST_SECOND
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LAST_SECOND
 
 
 def _is_flat(value: object) -> bool:
