@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -12,12 +11,13 @@ from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
+from starlette.types import ASGIApp
 
-from gateway.contacts.resolver import ResolutionPolicy, Resolver
+from gateway.contacts.resolver import Resolver
 from gateway.contacts.stores import store_for
 from gateway.identity.verifier import TokenVerifier
 from gateway.settings import Settings, load_settings
-from gateway.trust import id_rules, trusted_issuers
+from gateway.trust import id_rules, resolution_policies, trusted_issuers
 from gateway.web.access import AccessTokenMiddleware
 from gateway.web.admin_errors import HANDLERS
 from gateway.web.authentication import Authenticator
@@ -31,9 +31,8 @@ from gateway.web.messenger import Login, Me
 from gateway.web.problems import Problems, not_found
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
     from gateway.contacts.store import ContactStore
+    from gateway.web.decision import Ending
 
 ADMIN_BODY_LIMIT = 1024 * 1024
 
@@ -57,13 +56,12 @@ def create_authenticator(config: Settings | Path | str) -> Authenticator:
     settings = config if isinstance(config, Settings) else load_settings(Path(config), os.environ)
     issuers = trusted_issuers(settings)
     store = store_for(settings.store.url)
-    policies = {app_id: _policy(settings, app_id) for app_id in settings.workspaces}
     return Authenticator(
         verifier=TokenVerifier(issuers, time.time),
-        resolver=Resolver(store, policies, time.time, os.urandom),
+        resolver=Resolver(store, resolution_policies(settings), time.time, os.urandom),
         store=store,
         clock=time.time,
-        generation=hashlib.sha256(repr(settings).encode()).digest(),
+        generation=os.urandom(16),
         default_workspace=settings.public.default_workspace or _only_one(settings),
     )
 
@@ -85,7 +83,7 @@ def create_gateway(settings: Settings) -> Gateway:
 def create_decision(settings: Settings, authenticator: Authenticator) -> Decision:
     """The addresses that the decision answers."""
     identity_headers = IdentityHeaders(settings.public.headers.names())
-    endings = [
+    endings: list[Ending] = [
         Login(),
         Me(),
         ForwardAuth(identity_headers),
@@ -115,17 +113,6 @@ def create_admin_app(settings: Settings, store: ContactStore, health: Health) ->
             Mount("/", protected, middleware=[Middleware(AccessTokenMiddleware, store=store)]),
         ],
         exception_handlers=HANDLERS,
-    )
-
-
-def _policy(settings: Settings, app_id: str) -> ResolutionPolicy:
-    workspace = settings.workspaces[app_id]
-    return ResolutionPolicy(
-        email_conflict=workspace.email_conflict,
-        create_on_first_sight=workspace.first_sight == "create",
-        restore_archived=workspace.archived_login == "restore",
-        alarm_emails=workspace.alarm_emails,
-        alarm_window=workspace.alarm_window,
     )
 
 

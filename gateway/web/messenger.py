@@ -42,7 +42,7 @@ class Me(Login):
     """`GET /messenger/me`: the same for the token in the header."""
 
     path = b"/messenger/me"
-    methods = frozenset({b"GET"})
+    methods: frozenset[bytes] | None = frozenset({b"GET"})
 
     def presented(self, request: Request, head: Head) -> Presented:
         """Read the credential from the header; `app_id` may stand in the query."""
