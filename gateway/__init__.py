@@ -11,7 +11,7 @@ Reading order:
     contacts/resolver.py     from a `Principal` to one contact: the table of who is who
     web/decision.py          the way of a request, whoever carries it
     web/express.py           the short way for what needs no waiting
-    settings.py, trust.py    what can be configured, and whom that makes us trust
+    settings/, trust.py      what can be configured, and whom that makes us trust
     app.py, serving.py       the wiring; the processes
     cli/                     the commands, one file per group
 

@@ -10,8 +10,7 @@ from gateway.identity.claims import ClaimPolicy
 from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.placeholders import placeholder_spelling
 from gateway.identity.principal import IdRules
-from gateway.settings import ArchivedLogin, FirstSight, place
-from gateway.settings_issuers import LONGEST_LIFETIME, Profile
+from gateway.settings import LONGEST_LIFETIME, ArchivedLogin, FirstSight, Profile, place
 from keys.errors import KeyMaterialError
 from keys.files import load_jwks_file, load_pem_file
 from keys.jwk import key_from_secret
@@ -20,8 +19,7 @@ from keys.keyset import KeySet
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.settings import Settings
-    from gateway.settings_issuers import IssuerSettings
+    from gateway.settings import IssuerSettings, Settings
     from keys.jwk import VerificationKey
 
 

@@ -11,8 +11,7 @@ import typer
 from gateway.cli.commands import examples
 from gateway.cli.configuration import DEFAULT_CONFIG
 from gateway.cli.output import WRONG_USE, CommandFailed, say, say_json
-from gateway.settings import load_settings
-from gateway.settings_fields import is_name
+from gateway.settings import is_name, load_settings
 from gateway.trust import trusted_issuers
 from keys.files import write_private
 

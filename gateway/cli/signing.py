@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.output import CommandFailed
-from gateway.settings_issuers import Profile
+from gateway.settings import Profile
 from keys.files import read_secret_file
 from keys.jwk import signing_key_from_pem, signing_key_from_secret
 
 if TYPE_CHECKING:
-    from gateway.settings import Settings
-    from gateway.settings_issuers import IssuerSettings
+    from gateway.settings import IssuerSettings, Settings
     from keys.jwk import SigningKey
 
 

@@ -17,7 +17,7 @@ from gateway.identity.jose import ALGORITHMS
 from keys.errors import KeyMaterialError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 
@@ -41,6 +41,14 @@ def usable(read: Callable[[], T], prefix: str = "") -> T:
         return read()
     except KeyMaterialError as error:
         raise ValueError(f"{prefix}{error}") from None
+
+
+def place(location: Sequence[int | str]) -> str:
+    """`workspaces.acme.issuers[0].name`."""
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
 
 
 def problem_of_table(message: str) -> PydanticCustomError:

@@ -1,15 +1,13 @@
-"""The settings: what can be configured, what is refused, and every problem of a configuration at once.
+"""The settings: what can be configured, and what is refused.
 
 Each check stands at the field that it concerns and sees the fields above it, so that one bad value hides no other.
 """
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import urlsplit, urlunsplit
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -20,31 +18,13 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.contacts.resolver import EmailConflict
-from gateway.errors import SettingsInvalid
-from gateway.settings_fields import OF_TABLE, Bind, HeaderName, Number, Table, Text, is_name, usable
-from gateway.settings_issuers import IssuerSettings  # noqa: TC001 - a field's type, read at run time
-from gateway.settings_layers import read_environment_layer, read_file_layer
+from gateway.settings.fields import Bind, HeaderName, Number, Table, Text, is_name, usable
+from gateway.settings.issuers import IssuerSettings  # noqa: TC001 - a field's type, read at run time
 from gateway.web.headers import HeaderNames
 from keys.files import read_secret_file
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-_NOT_YET = {
-    "jwks_url": "not supported yet, use jwks_file",
-    "routes": "not supported yet: put the gateway behind a proxy and ask /auth",
-    "connections": "not supported yet: the store holds up to 16 connections a process",
-}
-_WORDS = {
-    "missing": "required",
-    "model_type": "should be a table",
-    "dict_type": "should be a table",
-    "tuple_type": "should be a list",
-    "frozen_set_type": "should be a list",
-}
 
 
 class FirstSight(StrEnum):
@@ -205,60 +185,6 @@ class Settings(BaseSettings):
         return value
 
 
-def load_settings(
-    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None
-) -> Settings:
-    """The settings of a file, the environment over it, and `overrides` (nested tables, from flags) over both.
-
-    Raises `SettingsInvalid` with a line per problem: the place, a colon, what is wrong.
-    """
-    return settings_from(read_file_layer(path) if path else {}, environ, overrides)
-
-
-def settings_from(
-    file_layer: Mapping[str, Any], environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None
-) -> Settings:
-    """The same for tables that were read, or made, already."""
-    known = frozenset(Settings.model_fields)
-    environment_layer, problems = read_environment_layer(environ, file_layer, known)
-    unknown = [f"{key}: no such setting" for key in file_layer if key not in known]
-    layers = (dict(overrides or {}), environment_layer, {key: file_layer[key] for key in file_layer if key in known})
-    sources = tuple(InitSettingsSource(Settings, layer) for layer in layers)
-    try:
-        settings = Settings(_build_sources=(sources, {}))  # type: ignore[call-arg]  # a parameter of BaseSettings
-    except ValidationError as error:
-        raise SettingsInvalid([*unknown, *problems, *_lines(error)]) from None  # its text holds the values
-    if unknown or problems:
-        raise SettingsInvalid([*unknown, *problems])
-    return settings
-
-
-def masked(settings: Settings) -> dict[str, Any]:
-    """The effective settings as plain values, secrets masked, also the password inside a store's URL."""
-    shown = settings.model_dump(mode="json")
-    shown["store"]["url"] = without_password(settings.store.url)
-    return shown
-
-
-def without_password(url: str) -> str:
-    """A URL that may be shown."""
-    if url.startswith("sqlite:"):
-        return url
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    user = f"{user.partition(':')[0]}:**********" if ":" in user else user
-    query = re.sub(r"(?i)(password=)[^&]*", r"\1**********", parts.query)
-    return urlunsplit((parts.scheme, f"{user}{at}{host}", parts.path, query, ""))
-
-
-def place(location: Sequence[int | str]) -> str:
-    """`workspaces.acme.issuers[0].name`."""
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
-
-
 def _repeated(value: Any) -> list[InitErrorDetails]:
     problems: list[InitErrorDetails] = []
     issuers = [one if isinstance(one, dict) else {} for one in value] if isinstance(value, list | tuple) else []
@@ -280,16 +206,3 @@ def _details(error: ValidationError) -> list[InitErrorDetails]:
         )
         for one in error.errors(include_url=False, include_input=False, include_context=False)
     ]
-
-
-def _lines(error: ValidationError) -> list[str]:
-    return [_line(one["type"], one["loc"], one["msg"]) for one in error.errors(include_url=False, include_input=False)]
-
-
-def _line(kind: str, location: tuple[int | str, ...], message: str) -> str:
-    if kind == "extra_forbidden":
-        message = _NOT_YET.get(str(location[-1]), "no such setting")
-    message = _WORDS.get(kind, message)
-    if kind == OF_TABLE:
-        location = location[:-1]
-    return f"{place(location)}: {message.removeprefix('Value error, ')}"

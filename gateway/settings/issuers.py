@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from gateway.settings_fields import Algorithm, Name, Number, Table, Text, Texts, one_is_a_list, problem_of_table, usable
+from gateway.settings.fields import Algorithm, Name, Number, Table, Text, Texts, one_is_a_list, problem_of_table, usable
 from keys.files import load_jwks_file, load_pem_file, read_secret_file
 from keys.jwk import HMAC, signing_key_from_pem
 from keys.secrets import checked_secret

@@ -1,0 +1,30 @@
+"""What can be configured, where it comes from, and every problem of a configuration at once.
+
+fields.py     strict tables, and the types of their fields
+issuers.py    an issuer: who signs, with what, and what its tokens must say
+model.py      everything else, and all of it together: `Settings`
+layers.py     `gateway.toml`, the environment over it, flags over both
+loading.py    from layers to `Settings`, or to a line for each problem
+"""
+
+from __future__ import annotations
+
+from gateway.settings.fields import is_name, place
+from gateway.settings.issuers import LONGEST_LIFETIME, IssuerSettings, Profile
+from gateway.settings.loading import load_settings, masked, settings_from, without_password
+from gateway.settings.model import ArchivedLogin, FirstSight, Settings
+
+__all__ = [
+    "LONGEST_LIFETIME",
+    "ArchivedLogin",
+    "FirstSight",
+    "IssuerSettings",
+    "Profile",
+    "Settings",
+    "is_name",
+    "load_settings",
+    "masked",
+    "place",
+    "settings_from",
+    "without_password",
+]
