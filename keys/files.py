@@ -18,8 +18,8 @@ def load_jwks_file(path: Path) -> tuple[VerificationKey, ...]:
     """The keys of a JWKS file; `KeyMaterialError` names the path and the member."""
     try:
         document: Any = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
-        raise KeyMaterialError(f"{path}: not JSON") from error
+    except (ValueError, RecursionError):
+        raise KeyMaterialError(f"{path}: not JSON") from None  # the cause holds the document
     members = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
         raise KeyMaterialError(f'{path}: not a JWK set (an object with a list "keys")')
@@ -44,8 +44,8 @@ def read_secret_file(path: Path) -> str:
     """The text of a secret file without its last line break; `KeyMaterialError` names the path."""
     try:
         return _read(path).decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise KeyMaterialError(f"{path}: not text in UTF-8") from error
+    except UnicodeDecodeError:
+        raise KeyMaterialError(f"{path}: not text in UTF-8") from None  # the cause holds the secret
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -1,4 +1,7 @@
-"""The keys of one issuer. A look-up is always inside one set, so a kid never reaches another issuer's key (B21, B25)."""
+"""The keys of one issuer.
+
+A look-up is always inside one set, so a kid never reaches another issuer's key (B21, B25).
+"""
 
 from __future__ import annotations
 

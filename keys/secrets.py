@@ -1,8 +1,8 @@
 """What may serve as a shared secret: long enough, nobody's favourite word, and no public key in disguise.
 
-RFC 7518 section 3.2 wants a key at least as long as the hash. A public key taken for a secret is how algorithm confusion
-starts (advisory A01), so every form in which one travels is recognised: PEM, DER, PKCS#1, SSH, JWK, a JWKS, and
-the base64 of any of them.
+RFC 7518 section 3.2 wants a key at least as long as the hash. A public key taken for a secret is how algorithm
+confusion starts (advisory A01), so every form in which one travels is recognised: PEM, DER, PKCS#1, SSH, JWK, a JWKS,
+and the base64 of any of them.
 """
 
 from __future__ import annotations
@@ -39,14 +39,18 @@ _WELL_KNOWN = (
     "qwertyuiopasdfghjklzxcvbnm",
     "abcdefghijklmnopqrstuvwxyz",
     "0123456789abcdef",
+    "0123456789",
     "1234567890",
 )
 _PUBLISHED = frozenset(
     {
-        # RFC 7515 appendix A.1 and the debugger page that everybody copies from.
+        # RFC 7515 appendix A.1, the debugger page that everybody copies from, and the samples of much read tutorials.
         "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
         "a-string-secret-at-least-256-bits-long",
         "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",
+        "super-secret-jwt-token-with-at-least-32-characters-long",
+        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+        "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970",
     }
 )
 
@@ -55,8 +59,8 @@ def checked_secret(text: str, algorithms: tuple[str, ...] = ("HS256",)) -> bytes
     """The bytes of a secret (its text in UTF-8, as Intercom's samples use it), or `KeyMaterialError`."""
     try:
         material = text.encode()
-    except UnicodeEncodeError as error:
-        raise KeyMaterialError("the secret is not text") from error
+    except UnicodeEncodeError:
+        raise KeyMaterialError("the secret is not text") from None  # the cause quotes a character of it
     if looks_like_public_key(material):
         raise KeyMaterialError("the secret is a public key or a certificate; configure it as a key, not as a secret")
     needed = max(_HASH_BYTES[algorithm] for algorithm in algorithms)
@@ -87,8 +91,16 @@ def looks_like_public_key(material: bytes) -> bool:
     return any(_is_key(form) for form in forms)
 
 
+_KEY_MARKS = (
+    re.compile(rb"---- ?BEGIN "),  # PEM, and the SSH form of RFC 4716
+    re.compile(rb"\A(\0\0\0.)?(ssh-|ecdsa-sha2-|sk-)", re.DOTALL),  # a line of OpenSSH, and the blob in its base64
+    re.compile(rb"""["']kty["']\s*:"""),
+    re.compile(rb"<RSAKeyValue", re.IGNORECASE),
+)
+
+
 def _is_key(form: bytes) -> bool:
-    if b"-----BEGIN" in form or re.match(rb"(ssh-|ecdsa-sha2-|sk-)", form) or re.search(rb'"kty"\s*:', form):
+    if any(pattern.search(form) for pattern in _KEY_MARKS):
         return True
     if b"\0" in form and any(word in form for word in (b"k\0t\0y", b"B\0E\0G\0I\0N")):
         return True
@@ -113,4 +125,6 @@ _DER_LOADERS: tuple[Callable[[bytes], object], ...] = (
 def _is_repeated(letters: str, word: str) -> bool:
     """Whether a text is a word, again and again, with the last one perhaps cut short or a number behind it."""
     times = len(letters) // len(word) + 1
+    if len(letters) < len(word):
+        return False
     return letters == (word * times)[: len(letters)] or letters.rstrip("0123456789") == word

@@ -34,6 +34,8 @@ _PLAIN_EMAIL = re.compile(
 _SPECIAL_DOMAINS = frozenset({"arpa", "invalid", "local", "localhost", "onion", "test"})
 # Cc control, Cf format (zero-width, bidi), Cs surrogate, Co private use, Cn unassigned, Zl and Zp line breaks.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# What Unicode counts among letters, marks and symbols, and no font draws: joiners, fillers, the blank of Braille.
+_UNDRAWN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
 
 
 class Proof(StrEnum):
@@ -53,7 +55,10 @@ class IdRules(Struct, frozen=True):
 
 
 class Principal(Struct, frozen=True):
-    """What a verified token says who it is. `by_email` says that the email stands in for a user_id. Times in seconds."""
+    """What a verified token says who it is. Times in seconds.
+
+    `by_email` says that the email stands in for a user_id.
+    """
 
     workspace: str
     issuer: str
@@ -74,6 +79,7 @@ def principal_of(verified: VerifiedClaims, issuer: TrustedIssuer) -> Principal:
     Raises `Refusal`: claim_type, user_id_missing, user_id_invalid, user_id_placeholder, email_invalid, email_mismatch.
     """
     claims = verified.claims
+    # Back ends send a person without an address as null.
     email = normalise_email(claims["email"]) if claims.get("email") is not None else None
     proof = None if email is None else _email_proof(claims, issuer)
     by_email = issuer.user_id_claim not in claims
@@ -82,7 +88,8 @@ def principal_of(verified: VerifiedClaims, issuer: TrustedIssuer) -> Principal:
             raise Refusal(
                 Code.USER_ID_MISSING, "no user_id, and no proven email to stand in for it", field=issuer.user_id_claim
             )
-        user_id = email
+        # A workspace's own placeholders may be addresses, such as the one of a demonstration account.
+        user_id = normalise_user_id(email, issuer.rules, field="email")
     else:
         user_id = normalise_user_id(claims[issuer.user_id_claim], issuer.rules, field=issuer.user_id_claim)
         if email is not None and "@" in user_id and _is_other_email(user_id, email):
@@ -127,7 +134,8 @@ def normalise_email(value: object, *, field: str = "email") -> str:
     """The compared spelling of an email: as `email-validator` has it, in lower case.
 
     Exactly one `@` (advisory B07), at most 254 bytes. A spelling that Unicode would fold into another address is
-    refused, not folded. Raises `Refusal` naming the field: claim_type, email_invalid.
+    refused, not folded; a domain in Punycode comes out in Unicode. Raises `Refusal` naming the field: claim_type,
+    email_invalid.
     """
     if not isinstance(value, str):
         raise Refusal(Code.CLAIM_TYPE, "not text", field=field)
@@ -144,17 +152,25 @@ def normalise_email(value: object, *, field: str = "email") -> str:
 def _validated_email(value: str, field: str) -> str:
     if value.count("@") != 1 or not unicodedata.is_normalized("NFC", value):
         raise Refusal(Code.EMAIL_INVALID, "not exactly one @, or not in NFC", field=field)
-    if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in value):
+    if _holds_unseen(value):
         raise Refusal(Code.EMAIL_INVALID, "control or invisible characters", field=field)
     try:
         checked = validate_email(value, check_deliverability=False, test_environment=True)
     except (EmailNotValidError, UnicodeError, ValueError) as error:
         raise Refusal(Code.EMAIL_INVALID, "not a valid address", field=field) from error
-    # Only ASCII letters change case: Unicode's own mapping would make one address of two (the mike and m\u0131ke attack).
-    email = "".join(character.lower() if character.isascii() else character for character in checked.normalized)
-    if len(email.encode()) > EMAIL_LIMIT or email.count("@") != 1:
+    # Only ASCII letters change case: Unicode's own mapping would make one address of two (the attack by which
+    # m\u0131ke becomes mike, and the full-width domain the plain one).
+    email = _ascii_lower(checked.normalized)
+    domain_spelled = value.rpartition("@")[2]
+    if email != _ascii_lower(value) and not domain_spelled.isascii():
+        raise Refusal(Code.EMAIL_INVALID, "a domain that Unicode folds into another spelling", field=field)
+    if len(email.encode()) > EMAIL_LIMIT:
         raise Refusal(Code.EMAIL_INVALID, "longer than 254 bytes", field=field)
     return email
+
+
+def _ascii_lower(text: str) -> str:
+    return "".join(character.lower() if character.isascii() else character for character in text)
 
 
 def _check_spelling(value: str, field: str) -> None:
@@ -162,10 +178,14 @@ def _check_spelling(value: str, field: str) -> None:
         raise Refusal(Code.USER_ID_INVALID, "white space around it", field=field)
     if not value:
         raise Refusal(Code.USER_ID_PLACEHOLDER, "empty", field=field)
-    if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in value):
+    if _holds_unseen(value) or all(unicodedata.category(character)[0] in "MZ" for character in value):
         raise Refusal(Code.USER_ID_INVALID, "control, invisible or unassigned characters", field=field)
     if not unicodedata.is_normalized("NFC", value):
         raise Refusal(Code.USER_ID_INVALID, "not in Unicode's composed form (NFC)", field=field)
+
+
+def _holds_unseen(text: str) -> bool:
+    return any(unicodedata.category(character) in _REFUSED_CATEGORIES or character in _UNDRAWN for character in text)
 
 
 def _check_placeholder(value: str, rules: IdRules, field: str) -> None:
@@ -204,6 +224,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= _TEXT_LIMIT and is_storable(value)
 
 
+def _is_boolean(value: object) -> bool:
+    return isinstance(value, bool)
+
+
 def _is_time(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LAST_SECOND
 
@@ -223,5 +247,5 @@ _ATTRIBUTES = {
     "avatar": _is_text,
     "language_override": _is_text,
     "signed_up_at": _is_time,
-    "unsubscribed_from_emails": lambda value: isinstance(value, bool),
+    "unsubscribed_from_emails": _is_boolean,
 }

@@ -1,9 +1,9 @@
 """Step 2: the shape of a token, before anything in it is believed.
 
-Stricter than any JOSE library (facts: security 4.2, peers 0.5 to 0.8): a size cap before any work, exactly three segments,
-canonical unpadded base64url (RFC 7515 section 2), strict JSON objects (RFC 8259 in UTF-8, no byte order mark, no duplicate
-member, no NaN, bounded depth and numbers). What a header says beyond `alg` and `kid` never chooses a key: `jwk`, `jku`,
-`x5u` and `x5c` are not looked at (advisory A04); `crit` and `b64` are refused (A05, A06).
+Stricter than any JOSE library (facts: security 4.2, peers 0.5 to 0.8): a size cap before any work, exactly three
+segments, canonical unpadded base64url (RFC 7515 section 2), strict JSON objects (RFC 8259 in UTF-8, no byte order mark,
+no duplicate member, no NaN, bounded depth and numbers). What a header says beyond `alg` and `kid` never chooses a key:
+`jwk`, `jku`, `x5u` and `x5c` are not looked at (advisory A04); `crit` and `b64` are refused (A05, A06).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _parse_header(segment: bytes) -> _Header:
     algorithm, key_id = members.get("alg"), members.get("kid")
     if not isinstance(algorithm, str):
         raise Refusal(Code.TOKEN_MALFORMED, "alg is not a string", field="alg")
-    if key_id is not None and not isinstance(key_id, str):
+    if "kid" in members and not isinstance(key_id, str):
         raise Refusal(Code.TOKEN_MALFORMED, "kid is not a string", field="kid")
     if "zip" in members or "enc" in members:
         raise Refusal(Code.TOKEN_MALFORMED, "compressed and encrypted tokens are not taken", field="zip")

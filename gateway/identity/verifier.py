@@ -8,8 +8,8 @@
     7. Claims       times, lifetime, issuer, audience                          `check_claims`
     8. Normalise    the identity in its one spelling                           `principal_of`
 
-Cheap checks stand before dear ones. A forged token is `signature_invalid` whatever else is wrong with it (advisory A19).
-Inspection runs the same functions.
+Cheap checks stand before dear ones. A forged token is `signature_invalid` whatever else is wrong with it (advisory
+A19). Inspection runs the same functions.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class TokenVerifier:
 def choose_issuer(token: UnverifiedToken, issuers: Sequence[TrustedIssuer]) -> TrustedIssuer:
     """The trusted issuer that a token may be from; raises `Refusal`: issuer_unknown, claim_type."""
     unverified_issuer = token.unverified_claims.get("iss")
-    if unverified_issuer is not None and not isinstance(unverified_issuer, str):
+    if "iss" in token.unverified_claims and not isinstance(unverified_issuer, str):
         raise Refusal(Code.CLAIM_TYPE, "iss is not a string", field="iss")
     for issuer in issuers:
         if issuer.issuer == unverified_issuer:
@@ -94,7 +94,10 @@ def check_algorithm(token: UnverifiedToken, issuer: TrustedIssuer) -> None:
 
 
 def choose_keys(token: UnverifiedToken, issuer: TrustedIssuer) -> Sequence[VerificationKey]:
-    """The issuer's keys that may have signed; raises `Outage(keys_unavailable)`, `Refusal`: kid_unknown, alg_not_allowed."""
+    """The issuer's keys that may have signed.
+
+    Raises `Outage(keys_unavailable)` or `Refusal`: kid_unknown, alg_not_allowed.
+    """
     if not issuer.keys.keys:
         raise Outage(Code.KEYS_UNAVAILABLE, "the issuer has no keys")
     keys = issuer.keys.find(token.key_id)

@@ -1,8 +1,8 @@
 """Bad tokens, each with the code that refuses it; the same corpus runs against the verifier and against the listener.
 
-`bad_tokens(signer)` makes the whole of it for a `Signer`: `shared_secret_signer` (Messenger style, HS256) or `key_signer`
-(an issuer with `iss`, `aud` and a private key). Times keep at least two minutes from every border, so that the corpus
-also serves against a clock that runs. A consumer that speaks HTTP takes the cases that `fit_a_header`.
+`bad_tokens(signer)` makes the whole of it for a `Signer`: `shared_secret_signer` (Messenger style, HS256) or
+`key_signer` (an issuer with `iss`, `aud` and a private key). Times keep at least two minutes from every border, so that
+the corpus also serves against a clock that runs. A consumer that speaks HTTP takes the cases that `fit_a_header`.
 """
 
 from __future__ import annotations

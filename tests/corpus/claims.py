@@ -54,7 +54,7 @@ def claim_cases(signer: Signer) -> Cases:
     if not signer.strict:
         return
     yield "exp left out", signer.token(claims={"exp": LEFT_OUT}), Code.CLAIM_MISSING
-    long = {
+    long: dict[str, dict[str, object]] = {
         "two days": {"exp": now + 2 * DAY},
         "a minute over a day": {"exp": now + DAY + 60, "iat": now},
         "two days, without iat": {"exp": now + 2 * DAY, "iat": LEFT_OUT},
@@ -148,7 +148,17 @@ _PLACEHOLDERS = (
     *("", "undefined", "null", "none", "nil", "nan", "n/a", "na", "unknown", "anonymous", "guest", "test", "user"),
     *("user_id", "userid", "id", "email", "default", "true", "false", "not_authenticated", "distinct_id"),
     *("[object object]", "[object Object]", "0", "-1", "NULL", "Undefined", "NaN", "GUEST", "None"),
-    *('"null"', "'undefined'", '""', "''", "`null`", "\u201cnull\u201d", "ｎｕｌｌ", "ＮＵＬＬ", "nUll"),
+    *(
+        '"null"',
+        "'undefined'",
+        '""',
+        "''",
+        "`null`",
+        "\u201cnull\u201d",
+        "\uff4e\uff55\uff4c\uff4c",
+        "\uff2e\uff35\uff2c\uff2c",
+        "nUll",
+    ),
     *("000", "00-00", "-", "00000000-0000-0000-0000-000000000000", "aaaa", "xxxxxxxx", "1111", "...."),
     *("{{user_id}}", "{{ user.id }}", "${user_id}", "%user_id%", "<user_id>", ":user_id", "<%= user.id %>"),
 )

@@ -54,7 +54,7 @@ def segment_cases(signer: Signer) -> Cases:
         "quoted": b'"' + good + b'"',
         "two tokens": good + b"," + good,
         "percent-encoded dots": good.replace(b".", b"%2E"),
-        "full-width dots": good.replace(b".", "．".encode()),
+        "full-width dots": good.replace(b".", "\uff0e".encode()),
         "Latin letter": good[:5] + "é".encode() + good[5:],
         "byte FF": good + b"\xff",
         "JSON serialisation": encoded(

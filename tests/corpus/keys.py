@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import os
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc.jwk import import_key
 
 from gateway.errors import Code
-from tests.corpus.signer import LEFT_OUT, Signer, b64, encoded, generate_key, octets_of, raw_signature, sign_bytes
+from tests.corpus.signer import LEFT_OUT, SHA, Signer, b64, encoded, generate_key, octets_of, raw_signature, sign_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,11 +57,12 @@ def header_cases(signer: Signer) -> Cases:
     yield "alg left out", signer.token({"alg": LEFT_OUT}), Code.TOKEN_MALFORMED
     for kid in ("nobody", "", "../../../dev/null", "/dev/null", "' OR '1'='1", "x\0y", "a" * 500, "http://127.0.0.1/"):
         yield f"kid {kid[:20]!r}", signer.token({"kid": kid}), Code.KID_UNKNOWN
-    for crit in (["exp"], ["b64"], ["alg"], [], ["http://example.com/x"], "exp", None, {}, [1]):
+    crits: tuple[object, ...] = (["exp"], ["b64"], ["alg"], [], ["http://example.com/x"], "exp", None, {}, [1])
+    for crit in crits:
         yield f"crit {crit!r}", signer.token({"crit": crit, "exp": 1, "http://example.com/x": 1}), Code.CRIT_UNSUPPORTED
     for b64_value in (False, True, "false", None):
-        header = {"b64": b64_value, "crit": ["b64"]}
-        yield f"b64 {b64_value!r}, critical", signer.token(header), Code.CRIT_UNSUPPORTED
+        both = {"b64": b64_value, "crit": ["b64"]}
+        yield f"b64 {b64_value!r}, critical", signer.token(both), Code.CRIT_UNSUPPORTED
         yield f"b64 {b64_value!r}, not critical", signer.token({"b64": b64_value}), Code.CRIT_UNSUPPORTED
     # RFC 7797: with b64 false the payload stands there as it is.
     unencoded = signer.sign(b64(encoded({**signer.header, "b64": False, "crit": ["b64"]})), b"$")
@@ -70,7 +71,7 @@ def header_cases(signer: Signer) -> Cases:
     yield "zip", signer.token({"zip": "DEF"}), Code.TOKEN_MALFORMED
 
 
-_WRONG_TYPES = {"null": None, "number": 256, "true": True, "object": {}, "empty list": []}
+_WRONG_TYPES: dict[str, object] = {"null": None, "number": 256, "true": True, "object": {}, "empty list": []}
 
 
 def embedded_key_cases(signer: Signer) -> Cases:
@@ -153,8 +154,7 @@ def ecdsa_cases(signer: Signer) -> Cases:
     header, payload, _ = signer.token().split(b".")
     head = header + b"." + payload
     octets = octets_of(signer.key)
-    digest = {"ES256": hashes.SHA256, "ES384": hashes.SHA384, "ES512": hashes.SHA512}[signer.algorithm]()
-    der = signer.key.sign(head, ec.ECDSA(digest))
+    der = signer.key.sign(head, ec.ECDSA(SHA[signer.algorithm[2:]]))
     r, s = decode_dss_signature(der)
     order = signer.key.curve.group_order
     beyond = {"r beyond the order": (r + order, s), "s beyond the order": (r, s + order)}
@@ -216,12 +216,12 @@ def public_key_forms(private_key: Any, kid: str | None, now: float) -> dict[str,
 def certificate(private_key: Any, now: float) -> bytes:
     """A self-signed certificate in DER."""
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "login.example")])
-    moment = datetime.datetime.fromtimestamp(now, datetime.UTC)
+    moment = dt.datetime.fromtimestamp(now, dt.UTC)
     hashing = None if isinstance(private_key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     built = (
         x509.CertificateBuilder(name, name, private_key.public_key(), x509.random_serial_number())
-        .not_valid_before(moment - datetime.timedelta(days=1))
-        .not_valid_after(moment + datetime.timedelta(days=1))
+        .not_valid_before(moment - dt.timedelta(days=1))
+        .not_valid_after(moment + dt.timedelta(days=1))
         .sign(private_key, hashing)
     )
     return built.public_bytes(Encoding.DER)
@@ -247,8 +247,10 @@ def _signature_of(token: bytes) -> bytes:
 
 def _jwk(public_key: Any, kid: str | None) -> dict[str, Any]:
     pem = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    kind = "RSA" if isinstance(public_key, rsa.RSAPublicKey) else "OKP"
-    if isinstance(public_key, ec.EllipticCurvePublicKey):
-        kind = "EC"
-    jwk: dict[str, Any] = dict(import_key(pem, kind).as_dict(private=False))
+    if isinstance(public_key, rsa.RSAPublicKey):
+        jwk: dict[str, Any] = dict(import_key(pem, "RSA").as_dict(private=False))
+    elif isinstance(public_key, ec.EllipticCurvePublicKey):
+        jwk = dict(import_key(pem, "EC").as_dict(private=False))
+    else:
+        jwk = dict(import_key(pem, "OKP").as_dict(private=False))
     return {**jwk, "use": "sig", **({} if kid is None else {"kid": kid})}

@@ -6,6 +6,7 @@ import base64
 import hmac
 import json
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives import hashes
@@ -16,12 +17,12 @@ from msgspec import Struct
 from gateway.errors import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     Cases = Iterator[tuple[str, bytes, Code]]
 
-_SHA = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}
-_CURVE = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
+SHA: dict[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
+_CURVE: dict[str, ec.EllipticCurve] = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
 
 
 class BadToken(Struct, frozen=True):
@@ -40,9 +41,9 @@ class BadToken(Struct, frozen=True):
 class Signer(Struct, frozen=True):
     """Who signs: the header and the claims of a good token, and the key.
 
-    `key` is bytes for HS*, else a private key of cryptography. `now` is the time, in seconds, around which the claims stand.
-    `strict` says that the issuer insists on exp and on a lifetime of at most a day; `beside_secrets` that its workspace also
-    takes Messenger tokens, whatever their iss: a wrong iss then ends at the algorithm.
+    `key` is bytes for HS*, else a private key of cryptography. `now` is the time, in seconds, around which the claims
+    stand. `strict` says that the issuer insists on exp and on a lifetime of at most a day; `beside_secrets` that its
+    workspace also takes Messenger tokens, whatever their iss: a wrong iss then ends at the algorithm.
     """
 
     algorithm: str
@@ -117,7 +118,7 @@ def generate_key(algorithm: str) -> Any:
     if algorithm[:2] in {"RS", "PS"}:
         return rsa.generate_private_key(65537, 2048)
     if algorithm in _CURVE:
-        return ec.generate_private_key(_CURVE[algorithm]())
+        return ec.generate_private_key(_CURVE[algorithm])
     return ed448.Ed448PrivateKey.generate() if algorithm == "Ed448" else ed25519.Ed25519PrivateKey.generate()
 
 
@@ -126,7 +127,7 @@ def sign_bytes(algorithm: str, key: Any, data: bytes) -> bytes:
     if algorithm.startswith("Ed"):
         return bytes(key.sign(data))
     family, size = algorithm[:2], algorithm[2:]
-    digest = _SHA[size]()
+    digest = SHA[size]
     if family == "HS":
         return hmac.digest(key, data, f"sha{size}")
     if family == "RS":

@@ -1,4 +1,4 @@
-"""Every bad token of the corpus is refused with its code, by every kind of issuer; and what is odd but right is taken."""
+"""Every bad token of the corpus is refused with its code, by every kind of issuer; what is odd but right is taken."""
 
 from __future__ import annotations
 
@@ -287,7 +287,22 @@ ODD_IDS = (
         "auth0|5f7c8ec7c33c6c004bbafe82",
     ),
     *("a b", "O'Brien", '"quoted" name', "a/../b", "%41", "a%20b", "{}", "<b", "=1+1", "-5", "+1", "@handle", "a@b@c"),
-    *("Ω", "ß", "ẞ", "İ", "ı", "mıke", "mike", "Mike", "שלום", "नमस्ते", "أحمد", "nullable", "guest-1", "testuser"),
+    *(
+        "Ω",
+        "ß",
+        "ẞ",
+        "İ",
+        "\u0131",
+        "m\u0131ke",
+        "mike",
+        "Mike",
+        "שלום",
+        "नमस्ते",
+        "أحمد",
+        "nullable",
+        "guest-1",
+        "testuser",
+    ),
 )
 
 
@@ -311,16 +326,12 @@ def test_every_altered_character_is_refused() -> None:
     signer = signer_for("ES256")
     verifier, token = verifier_for(signer), signer.token()
     alphabet = base64.urlsafe_b64encode(bytes(range(256))).rstrip(b"=")
-    accepted = []
+    altered = set()
     for place in range(len(token)):
         for other in (alphabet[place % 64], alphabet[(place * 7 + 1) % 64], 0x2E, 0x3D, 0x0A, 0x00):
-            altered = token[:place] + bytes([other]) + token[place + 1 :]
-            if altered != token and verdict(verifier, altered) == "accepted":
-                accepted.append((place, other))
-        for altered in (token[:place] + token[place + 1 :], token[: place + 1] + token[place:]):
-            if altered != token and verdict(verifier, altered) == "accepted":
-                accepted.append((place, -1))
-    assert accepted == []
+            altered.add(token[:place] + bytes([other]) + token[place + 1 :])
+        altered |= {token[:place] + token[place + 1 :], token[: place + 1] + token[place:]}
+    assert [one for one in altered - {token} if verdict(verifier, one) == "accepted"] == []
 
 
 def test_a_retired_key_and_a_new_one_live_side_by_side() -> None:

@@ -1,7 +1,7 @@
 """The examples that the RFCs publish: what they sign verifies, what they leave unsigned does not.
 
-Their payloads are not our claims, so they are held against shape and signature, not against the whole verifier. Each example
-is first verified by joserfc: a vector that was copied wrong fails there.
+Their payloads are not our claims, so they are held against shape and signature, not against the whole verifier. Each
+example is first verified by joserfc: a vector that was copied wrong fails there.
 """
 
 from __future__ import annotations
