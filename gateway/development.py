@@ -72,12 +72,22 @@ class DevelopmentFolder(Struct, frozen=True):
         binds = {"public.bind": settings.public.bind, "admin.bind": settings.admin.bind}
         open_binds = [name for name, bind in binds.items() if not _is_loopback(bind)]
         if open_binds:
-            raise SettingsInvalid(f"{name}: development mode listens on loopback only" for name in open_binds)
+            raise SettingsInvalid(
+                f"{name}: development mode listens on loopback only; `gateway init` writes a configuration for more"
+                for name in open_binds
+            )
         return settings
 
     def prepare(self, random_bytes: Callable[[int], bytes]) -> None:
-        """Make what is missing, all of it for its owner alone."""
+        """Make what is missing, all of it for its owner alone; `SettingsInvalid` when others can enter the folder.
+
+        A folder that stands already is somebody's: its mode is not changed behind his back.
+        """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.path.stat().st_mode & 0o077:
+            raise SettingsInvalid(
+                [f"{self.path}: others can enter it; `chmod 700 {self.path}`, or start in a folder without one"]
+            )
         if not self.messenger_secret.exists():
             write_private(self.messenger_secret, random_bytes(32).hex().encode() + b"\n")
         if not self.local_key.exists():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.contacts.store import ContactTransaction, T, Work
 
-app = group("Create, list and revoke the access tokens of the admin listener.")
+app = group()
 
 
 @app.command(

@@ -1,20 +1,23 @@
-"""The group that all commands hang on: every error on purpose ends as one line, a hint and an exit code."""
+"""The group that all commands hang on: every error ends as one line, a hint and an exit code, never as a traceback."""
 
 from __future__ import annotations
 
+import os
+import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli.output import FOUND_WANTING, CommandFailed, complain
+from gateway.cli.output import DONE, FOUND_WANTING, CommandFailed, complain
 from gateway.errors import GatewayError, Outage, Refusal, SettingsInvalid, StoreUnusable
 from keys.errors import KeyMaterialError
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="Else ./gateway.toml, $GATEWAY_CONFIG, ./var.", show_default=False),
+    typer.Option("--config", "-c", help="Else $GATEWAY_CONFIG, ./gateway.toml, ./var.", show_default=False),
 ]
 Workspace = Annotated[
     str | None, typer.Option("--workspace", "-w", help="The app_id; needed when there are several.", show_default=False)
@@ -22,17 +25,45 @@ Workspace = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-class Commands(TyperGroup):
-    """Runs a command; what it raises on purpose is told in one line."""
+class LazyCommands(TyperGroup):
+    """Imports a command's file when the command is named; tells what it raises in one line.
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command that was named."""
+    The help text of all commands, and each command beside the others, start without the store, the server and the rest.
+    """
+
+    listed: ClassVar = {
+        "serve": "Run the gateway; without any configuration, in development mode.",
+        "init": "Write a configuration for production to begin with, and the secret that it needs.",
+        "token": "Make tokens for tests, and explain any token.",
+        "access-token": "Create, list and revoke the access tokens of the admin listener.",
+        "contacts": "Look at the records of people.",
+        "db": "Make, update and check the store of contacts.",
+        "config": "Check and show the configuration.",
+    }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that was named, from its own file."""
+        name, _, rest = super().resolve_command(ctx, args)
+        module = import_module(f"{__package__}.{str(name).replace('-', '_')}")
+        command: Any = typer.main.get_command(module.app)
+        command.help = command.help or self.listed[str(name)]
+        return name, command, rest
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run and exit. `GATEWAY_TRACEBACK=1` lets an error that nobody foresaw show where it is."""
         try:
-            return super().invoke(ctx)
-        except BrokenPipeError:  # whoever read our output has enough
-            raise
-        except (GatewayError, KeyMaterialError, OSError) as error:
-            raise typer.Exit(tell(error)) from None
+            code = super().main(*args, **{**extra, "standalone_mode": False})
+        except Exception as error:
+            code = tell(error)
+            if code is None:
+                if os.environ.get("GATEWAY_TRACEBACK"):
+                    raise
+                complain(
+                    f"error: unexpected {type(error).__name__}",
+                    "hint: this is a bug; GATEWAY_TRACEBACK=1 shows where it is",
+                )
+                code = FOUND_WANTING
+        sys.exit(code or DONE)
 
 
 def examples(*lines: str) -> str:
@@ -40,34 +71,38 @@ def examples(*lines: str) -> str:
     return "\n".join(["[bold]Examples[/bold]", *(line.replace("[", r"\[") for line in lines)])
 
 
-def group(help_text: str) -> typer.Typer:
-    """A group of commands."""
-    return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
+def group() -> typer.Typer:
+    """A group of commands, or one command."""
+    return typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
 
 
-def tell(error: Exception) -> int:
-    """Print an error and its hint; return the exit code."""
-    hint: str | None
+def tell(error: Exception) -> int | None:
+    """Print an error that was foreseen, and its hint; return the exit code, None for any other error."""
+    hint: str | None = None
+    code = FOUND_WANTING
     match error:
+        case typer.TyperException():
+            # Without arguments a group has printed its help already, and raises an empty message.
+            lines = [message] if (message := error.format_message()) else []
+            context: Any = getattr(error, "ctx", None)
+            hint = f"`{context.command_path} --help` explains" if lines and context else None
+            code = error.exit_code
         case CommandFailed():
             lines, hint, code = [str(error)], error.hint, error.exit_code
         case SettingsInvalid():
-            lines, hint, code = list(error.problems), "`gateway config check` looks again", FOUND_WANTING
+            lines, hint = list(error.problems), "`gateway config check` looks at the configuration again"
         case StoreUnusable():
-            lines, hint, code = [str(error)], "`gateway db migrate` brings a store up to date", FOUND_WANTING
+            lines, hint = [str(error)], "`gateway config show` tells which store is meant"
         case Outage():
-            lines, hint, code = [error.reason], "is the store running, and its url right?", FOUND_WANTING
+            lines, hint = [error.reason], "is the store running, its url right, and no other program holding it?"
         case Refusal():
-            field = f" ({error.field})" if error.field else ""
-            lines, hint, code = [f"{error.code}{field}: {error.reason}"], None, FOUND_WANTING
+            lines = [f"{error.code}{f' ({error.field})' if error.field else ''}: {error.reason}"]
         case KeyMaterialError() | GatewayError():
-            lines, hint, code = [str(error)], None, FOUND_WANTING
+            lines = [str(error)]
         case OSError():
-            place = f"{error.filename}: " if error.filename else ""
-            lines, hint, code = [f"{place}{error.strerror or error}"], None, FOUND_WANTING
+            lines = [f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}"]
         case _:
-            lines = [f"unexpected {type(error).__name__}"]
-            hint, code = "this is a bug; GATEWAY_TRACEBACK=1 shows where it is", FOUND_WANTING
+            return None
     complain(*(f"error: {line}" for line in lines))
     if hint:
         complain(f"hint: {hint}")

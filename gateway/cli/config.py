@@ -17,7 +17,7 @@ from gateway.trust import trusted_issuers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-app = group("Check and show the configuration.")
+app = group()
 
 
 @app.command(epilog=examples("gateway config check", "gateway config check --config gateway.toml --json"))

@@ -1,4 +1,4 @@
-"""Which configuration a command works with: --config, ./gateway.toml, GATEWAY_CONFIG, the development folder."""
+"""Which configuration a command works with: --config, $GATEWAY_CONFIG, ./gateway.toml, the development folder."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def configured_path(config: Path | None, environ: Mapping[str, str]) -> Path | N
     """The configuration file to read; None when there is none to be found."""
     if config is not None:
         return config
-    if DEFAULT_CONFIG.exists():
-        return DEFAULT_CONFIG
-    return Path(environ["GATEWAY_CONFIG"]) if environ.get("GATEWAY_CONFIG") else None
+    if environ.get("GATEWAY_CONFIG"):
+        return Path(environ["GATEWAY_CONFIG"])
+    return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
 
 
 def is_configured(config: Path | None, environ: Mapping[str, str]) -> bool:

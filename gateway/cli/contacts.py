@@ -10,7 +10,7 @@ import typer
 
 from gateway.cli.commands import AsJson, Config, Workspace, examples, group
 from gateway.cli.configuration import settings_for, workspace_of
-from gateway.cli.output import CommandFailed, moment, say, say_json, say_table
+from gateway.cli.output import CommandFailed, checked_text, moment, say, say_json, say_table
 from gateway.contacts.contact import is_contact_id
 from gateway.contacts.stores import store_for
 from gateway.errors import Refusal
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from gateway.contacts.contact import Contact
     from gateway.contacts.store import ContactStore, Event
 
-app = group("Look at the records of people.")
+app = group()
 _TIMES = frozenset({"created_at", "updated_at", "signed_up_at", "last_seen_at", "identified_at"})
 
 
 @app.callback()
-def _group() -> None:
-    """Look at the records of people."""
+def _group() -> None:  # one command alone would take the name of the group
+    pass
 
 
 @app.command(
@@ -44,6 +44,7 @@ def find(
     as_json: AsJson = False,  # noqa: FBT002 - an option's default
 ) -> None:
     """Find every contact that an identifier leads to, and say by what. Exit code 1 when there is none."""
+    checked_text(identifier)
     settings = settings_for(config)
     app_id = workspace_of(settings, workspace)
     found = asyncio.run(_find(store_for(settings.store.url), app_id, identifier, history=history))

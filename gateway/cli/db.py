@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.contacts.store import ContactStore
 
-app = group("Make, update and check the store of contacts.")
+app = group()
 
 
 @app.command(epilog=examples("gateway db migrate", "gateway db migrate --config gateway.toml --json"))

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.commands import examples
+from gateway.cli.commands import AsJson, examples, group
 from gateway.cli.configuration import DEFAULT_CONFIG
 from gateway.cli.output import WRONG_USE, CommandFailed, say, say_json
 from gateway.settings import is_name, load_settings
 from gateway.trust import trusted_issuers
 from keys.files import write_private
 
-EXAMPLES = examples("gateway init --app-id acme", "gateway init --config /etc/gateway/gateway.toml --app-id acme")
+app = group()
 
 _TEMPLATE = """\
 # The gateway's configuration. `gateway config check` names every problem, `gateway config show` what it comes to.
@@ -78,11 +78,14 @@ secrets = [{{ id = "{secret_id}", secret_file = "secrets/{secret_name}", platfor
 """
 
 
+@app.command(
+    epilog=examples("gateway init --app-id acme", "gateway init --config /etc/gateway/gateway.toml --app-id acme")
+)
 def init(
     config: Annotated[Path, typer.Option("--config", "-c", help="The file to write.")] = DEFAULT_CONFIG,
     app_id: Annotated[str, typer.Option(help="The app_id of the workspace.")] = "acme",
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there, the secret too.")] = False,  # noqa: FBT002
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002
+    as_json: AsJson = False,  # noqa: FBT002 - an option's default
 ) -> None:
     """Write a commented gateway.toml for production and the secret file that it names (mode 0600)."""
     if not is_name(app_id):

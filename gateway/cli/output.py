@@ -34,6 +34,15 @@ class CommandFailed(GatewayError):
         self.exit_code = exit_code
 
 
+def checked_text(text: str) -> str:
+    """A text that can be stored and signed; an argument that is not UTF-8 arrives as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise CommandFailed("an argument is not text in UTF-8", exit_code=WRONG_USE) from None
+    return text
+
+
 def printable(text: object) -> str:
     """A text on one line, with every character that a terminal would obey as an escape."""
     line = str(text)
@@ -58,7 +67,7 @@ def complain(*lines: object) -> None:
 def say_json(value: Any) -> None:
     """Print a value as JSON that holds nothing but ASCII."""
     text = json.dumps(value, indent=2, ensure_ascii=True, default=str).replace("\x7f", "\\u007f")
-    sys.stdout.write(text + "\n")
+    _write(sys.stdout, text.split("\n"))
 
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -77,8 +86,13 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def moment(seconds: float | None) -> str:
-    """A time in RFC 3339 UTC; empty when there is none."""
-    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+    """A time in RFC 3339 UTC; empty when there is none, the number itself when no calendar reaches it."""
+    if seconds is None:
+        return ""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)
 
 
 def _write(stream: Any, lines: Iterable[object]) -> None:

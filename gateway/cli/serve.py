@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.commands import examples
+from gateway.cli.commands import examples, group
 from gateway.cli.configuration import DEVELOPMENT, configured_path, is_configured
 from gateway.cli.signing import signing_issuer, token_claims
 from gateway.development import WORKSPACE
@@ -21,18 +21,21 @@ from gateway.settings import load_settings
 if TYPE_CHECKING:
     from gateway.settings import Settings
 
-EXAMPLES = examples(
-    "gateway serve                                   development mode in ./var",
-    "gateway serve --config gateway.toml --workers 2",
-    "gateway serve --public 0.0.0.0:8080",
-)
+app = group()
 _FIRST_TOKEN_SECONDS = 3600
 
 
+@app.command(
+    epilog=examples(
+        "gateway serve                                   development mode in ./var",
+        "gateway serve --config gateway.toml --workers 2",
+        "gateway serve --config gateway.toml --public 0.0.0.0:8080",
+    )
+)
 def serve(
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="Else ./gateway.toml, $GATEWAY_CONFIG.", show_default=False),
+        typer.Option("--config", "-c", help="Else $GATEWAY_CONFIG, ./gateway.toml.", show_default=False),
     ] = None,
     public: Annotated[str | None, typer.Option(help="Where clients connect: host:port.", show_default=False)] = None,
     admin: Annotated[str | None, typer.Option(help="Where operators connect.", show_default=False)] = None,
@@ -41,12 +44,16 @@ def serve(
         bool, typer.Option("--express-lane/--no-express-lane", help="Answer what needs no waiting inside the parser.")
     ] = True,
 ) -> None:
-    """Run the gateway. Without any configuration it starts in development mode, on loopback only."""
+    """Run the gateway. Without any configuration it starts in development mode, on loopback only.
+
+    SIGTERM and Ctrl-C turn readiness off; requests under way may end.
+    """
     from gateway.serving import serve as serve_both  # noqa: PLC0415 - only this command needs the server
 
     overrides = _overrides(public, admin, workers, express_lane=express_lane)
     if is_configured(config, os.environ):
-        settings, banner = load_settings(configured_path(config, os.environ), os.environ, overrides), None
+        settings = load_settings(configured_path(config, os.environ), os.environ, overrides)
+        banner = f"public {_url(settings.public.bind)}, admin {_url(settings.admin.bind)}\n"
     else:
         settings, banner = _development(overrides)
     raise typer.Exit(serve_both(settings, banner=banner))
@@ -69,7 +76,7 @@ def _development(overrides: dict[str, Any]) -> tuple[Settings, str]:
     issuer, key = signing_issuer(settings, WORKSPACE, name="messenger")
     claims = token_claims(issuer, user_id="user-1", email="ada@example.com")
     token = issue_token(claims, key, ttl=_FIRST_TOKEN_SECONDS, now=time.time())
-    public, admin = f"http://{settings.public.bind}", f"http://{settings.admin.bind}"
+    public, admin = _url(settings.public.bind), _url(settings.admin.bind)
     login = _curl(f"Authorization: Bearer {token}", f"{public}/messenger/login", "-X", "POST")
     look_up = _curl(f"Authorization: Bearer {access_token}", f"{admin}/contacts/find_by_external_id/user-1")
     return (
@@ -90,6 +97,10 @@ Look at the contact that this makes:
 
 """,
     )
+
+
+def _url(bind: str) -> str:
+    return f"http://{bind}"
 
 
 def _curl(header: str, url: str, *options: str) -> str:
