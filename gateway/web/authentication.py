@@ -1,16 +1,17 @@
 """From a token to an identity, remembered for as long as it stays true (steps 2 to 10 of the way of a request).
 
-Two things are remembered, both under a SHA-256 over length-prefixed (workspace, configuration generation, token), so
-that no token is kept and no two can be mistaken for each other (advisories B09, B10): the principal of a verified token,
-never past its `exp`, and the identity that it resolved to, until the store says that the contact changed. While the
-store cannot hear of other processes' changes, no identity is remembered.
+A verified token is remembered under a SHA-256 over length-prefixed (workspace, configuration generation, token), so
+that no token is kept and no two can be mistaken for each other (advisories B09, B10): its principal, never past its
+`exp`, and the identity that it resolved to, until the store says that the contact changed. While the store cannot hear
+of other processes' changes, no remembered identity is used.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING, TypeVar
+from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from gateway.contacts.store import EVERYTHING
 from gateway.errors import Code, Refusal
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
     from gateway.identity.verifier import TokenVerifier
     from gateway.web.transport import Answer
 
-T = TypeVar("T")
-
 CAPACITY = 10_000
-"""How many verified tokens, and how many identities, one process remembers."""
+"""How many verified tokens, and how many changed contacts, one process remembers."""
 
 
 class Authenticated:
@@ -39,6 +38,40 @@ class Authenticated:
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
         self.answers: dict[bytes, Answer] = {}
+
+
+class _Verified:
+    """A verified token: its principal, and whom it led to when `asked` changes had been heard of."""
+
+    __slots__ = ("asked", "authenticated", "ends_at", "principal")
+
+    def __init__(self, principal: Principal) -> None:
+        self.principal = principal
+        self.ends_at = math.inf if principal.expires_at is None else principal.expires_at
+        self.authenticated: Authenticated | None = None
+        self.asked = 0
+
+
+class _HeardChanges:
+    """Which contact changed when, counted in changes; what is too long ago to be kept counts as changed for all."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._last: dict[str, int] = {}
+        self._forgotten = 0
+        self.count = 0
+
+    def hear(self, _workspace: str, contact_id: str) -> None:
+        """A `ChangeListener`. Ids are random, so they are told apart without their workspace."""
+        self.count += 1
+        self._last[contact_id] = self.count
+        if contact_id == EVERYTHING or len(self._last) > self._capacity:
+            self._last.clear()
+            self._forgotten = self.count
+
+    def since(self, asked: int, contact_id: str) -> bool:
+        """Whether the contact may have changed after `asked` changes."""
+        return asked < self._forgotten or asked < self._last.get(contact_id, 0)
 
 
 class Authenticator:
@@ -65,12 +98,10 @@ class Authenticator:
             workspace: hashlib.sha256(_length_prefixed(workspace.encode(), generation))
             for workspace in verifier.workspaces
         }
-        self._principals: dict[bytes, Principal] = {}
-        self._identities: dict[bytes, Authenticated] = {}
-        self._keys_of: dict[tuple[str, str], set[bytes]] = {}
-        self._changes = 0
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
+        self._changes = _HeardChanges(capacity)
         self.is_open = False
-        store.subscribe(self._contact_changed)
+        store.subscribe(self._changes.hear)
 
     async def open(self) -> None:
         """Open the store; `StoreUnusable` or `Outage` when it cannot be used."""
@@ -80,8 +111,7 @@ class Authenticator:
     async def close(self) -> None:
         """Close the store and forget everything."""
         self.is_open = False
-        self._principals.clear()
-        self._contact_changed("", EVERYTHING)
+        self._verified.clear()
         await self.store.close()
 
     async def authenticate(self, token: bytes, workspace: str | None) -> Authenticated:
@@ -96,56 +126,28 @@ class Authenticator:
         hasher.update(token)
         key = hasher.digest()
 
-        known = self._identities.get(key)
-        if known is not None and self.store.hears_changes and self._clock() < _end_of(known.identity.principal):
+        verified = self._verified.get(key)
+        if verified is None or self._clock() >= verified.ends_at:
+            verified = self._remember(key, self.verifier.verify(token, workspace))
+        known = verified.authenticated
+        if known is not None and self._stands(known.identity, verified.asked):
             return known
 
-        principal = self._principals.get(key)
-        if principal is None or self._clock() >= _end_of(principal):
-            principal = self.verifier.verify(token, workspace)
-            _remember(self._principals, key, principal, self._capacity)
-
-        changes = self._changes
-        authenticated = Authenticated(await self._resolver.resolve(principal))
-        if authenticated.identity.as_found and self.store.hears_changes and changes == self._changes:
-            self._keep(key, authenticated)
+        asked = self._changes.count
+        authenticated = Authenticated(await self._resolver.resolve(verified.principal))
+        if authenticated.identity.as_found:
+            verified.authenticated, verified.asked = authenticated, asked
         return authenticated
 
-    def _keep(self, key: bytes, authenticated: Authenticated) -> None:
-        forgotten = _remember(self._identities, key, authenticated, self._capacity)
-        if forgotten is not None:
-            old_key, old = forgotten
-            self._keys_of.get(_name_of(old.identity), set()).discard(old_key)
-            if not self._keys_of.get(_name_of(old.identity), True):
-                del self._keys_of[_name_of(old.identity)]
-        self._keys_of.setdefault(_name_of(authenticated.identity), set()).add(key)
+    def _stands(self, identity: Identity, asked: int) -> bool:
+        """Whether the same look-up would find the same again."""
+        return self.store.hears_changes and not self._changes.since(asked, identity.contact.id)
 
-    def _contact_changed(self, workspace: str, contact_id: str) -> None:
-        self._changes += 1
-        if contact_id == EVERYTHING:
-            self._identities.clear()
-            self._keys_of.clear()
-            return
-        for key in self._keys_of.pop((workspace, contact_id), ()):
-            self._identities.pop(key, None)
-
-
-def _remember(memory: dict[bytes, T], key: bytes, value: T, capacity: int) -> tuple[bytes, T] | None:
-    """Keep a value, letting go of the oldest one when the memory is full; return what was let go."""
-    forgotten = None
-    if key not in memory and len(memory) >= capacity:
-        oldest = next(iter(memory))
-        forgotten = oldest, memory.pop(oldest)
-    memory[key] = value
-    return forgotten
-
-
-def _name_of(identity: Identity) -> tuple[str, str]:
-    return identity.contact.workspace_id, identity.contact.id
-
-
-def _end_of(principal: Principal) -> float:
-    return math.inf if principal.expires_at is None else principal.expires_at
+    def _remember(self, key: bytes, principal: Principal) -> _Verified:
+        verified = self._verified[key] = _Verified(principal)
+        if len(self._verified) > self._capacity:
+            self._verified.popitem(last=False)
+        return verified
 
 
 def _length_prefixed(*parts: bytes) -> bytes:
