@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+from pydantic import field_validator
 
 from gateway.contacts.access_token import AccessToken, Scope, digest_of, mint_access_token_secret
 from gateway.contacts.stores import store_for
 from gateway.errors import SettingsInvalid
-from gateway.settings import settings_from
+from gateway.settings import Settings, settings_from
 from keys.files import read_secret_file, write_private
 from keys.jwk import generate_signing_key, signing_key_from_pem
 
@@ -24,11 +25,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gateway.contacts.store import ContactStore, ContactTransaction
-    from gateway.settings import Settings
 
 WORKSPACE = "dev"
 LOCAL_ISSUER = "http://127.0.0.1:8080"
 LOCAL_AUDIENCE = "messenger"
+
+
+class DevelopmentSettings(Settings):
+    """Settings whose listeners cannot be reached from elsewhere."""
+
+    @field_validator("public", "admin")
+    @classmethod
+    def _loopback(cls, value: Any) -> Any:
+        if not _is_loopback(value.bind):
+            raise ValueError(
+                "development mode listens on loopback only; `gateway init` writes a configuration for more"
+            )
+        return value
 
 
 class DevelopmentFolder(Struct, frozen=True):
@@ -68,15 +81,7 @@ class DevelopmentFolder(Struct, frozen=True):
 
     def settings(self, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
         """The settings of development mode; `SettingsInvalid` when a listener would be reachable from elsewhere."""
-        settings = settings_from(self._tables(), environ, overrides)
-        binds = {"public.bind": settings.public.bind, "admin.bind": settings.admin.bind}
-        open_binds = [name for name, bind in binds.items() if not _is_loopback(bind)]
-        if open_binds:
-            raise SettingsInvalid(
-                f"{name}: development mode listens on loopback only; `gateway init` writes a configuration for more"
-                for name in open_binds
-            )
-        return settings
+        return settings_from(self._tables(), environ, overrides, DevelopmentSettings)
 
     def prepare(self, random_bytes: Callable[[int], bytes]) -> None:
         """Make what is missing, all of it for its owner alone; `SettingsInvalid` when others can enter the folder.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ValidationError
 from pydantic_settings import InitSettingsSource
@@ -43,16 +42,21 @@ def load_settings(
 
 
 def settings_from(
-    file_layer: Mapping[str, Any], environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None
+    file_layer: Mapping[str, Any],
+    environ: Mapping[str, str],
+    overrides: Mapping[str, Any] | None = None,
+    model: type[Settings] = Settings,
 ) -> Settings:
-    """The same for tables that were read, or made, already."""
-    known = frozenset(Settings.model_fields)
+    """The same for tables that were read, or made, already; `model` may ask for more than `Settings` does."""
+    known = frozenset(model.model_fields)
     environment_layer, problems = read_environment_layer(environ, file_layer, known)
     unknown = [f"{key}: no such setting" for key in file_layer if key not in known]
-    layers = (dict(overrides or {}), environment_layer, {key: file_layer[key] for key in file_layer if key in known})
-    sources = tuple(InitSettingsSource(Settings, layer) for layer in layers)
+    # The environment's tables hold the file's: merged with those again, a twin that gave way would come back.
+    rest = {key: table for key, table in file_layer.items() if key in known and key not in environment_layer}
+    layers = (dict(overrides or {}), environment_layer, rest)
+    sources = tuple(InitSettingsSource(model, layer) for layer in layers)
     try:
-        settings = Settings(_build_sources=(sources, {}))  # type: ignore[call-arg]  # a parameter of BaseSettings
+        settings = model(_build_sources=(sources, {}))  # type: ignore[call-arg]  # a parameter of BaseSettings
     except ValidationError as error:
         raise SettingsInvalid([*unknown, *problems, *_lines(error)]) from None  # its text holds the values
     if unknown or problems:
@@ -68,14 +72,13 @@ def masked(settings: Settings) -> dict[str, Any]:
 
 
 def without_password(url: str) -> str:
-    """A URL that may be shown."""
+    """A store's URL that may be shown. A password may hold anything, `@/?#` too, so this is no parser: it hides more."""
     if url.startswith("sqlite:"):
         return url
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    user = f"{user.partition(':')[0]}:**********" if ":" in user else user
-    query = re.sub(r"(?i)(password=)[^&]*", r"\1**********", parts.query)
-    return urlunsplit((parts.scheme, f"{user}{at}{host}", parts.path, query, ""))
+    scheme, separator, rest = re.sub(r"(?i)(password=)[^&]*", r"\1**********", url).partition("://")
+    user, at, host = rest.rpartition("@")
+    name, colon, _ = user.partition(":")
+    return f"{scheme}{separator}{f'{name}:**********' if colon else user}{at}{host}"
 
 
 def _lines(error: ValidationError) -> list[str]:
@@ -88,4 +91,6 @@ def _line(kind: str, location: tuple[int | str, ...], message: str) -> str:
     message = _WORDS.get(kind, message)
     if kind == OF_TABLE:
         location = location[:-1]
-    return f"{place(location)}: {message.removeprefix('Value error, ')}"
+    message = message.removeprefix("Value error, ")
+    # A field that looks at its own elements begins its message with the index: `secrets` + `[0]: ...`.
+    return f"{place(location)}{message}" if message.startswith("[") else f"{place(location)}: {message}"
