@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class KeyMaterialError(Exception):
     """A key, a secret or a file of them cannot be used."""
+
+
+class KeyOfOtherUse(KeyMaterialError):
+    """A key for something else than verifying our signatures; in a set, it may stand beside those that do."""

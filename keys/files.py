@@ -8,14 +8,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from keys.errors import KeyMaterialError
+from keys.errors import KeyMaterialError, KeyOfOtherUse
 from keys.jwk import VerificationKey, key_from_jwk, key_from_pem
 
 _SIZE_LIMIT = 256 * 1024
 
 
 def load_jwks_file(path: Path) -> tuple[VerificationKey, ...]:
-    """The keys of a JWKS file; `KeyMaterialError` names the path and the member."""
+    """The keys of a JWKS file that are made to verify; `KeyMaterialError` names the path and the member.
+
+    Others stand beside them in many a published set, to encrypt for instance, and are left out (RFC 7517 section 5).
+    What is private, symmetric, weak or broken is refused: the file is the operator's, who can mend it (R10, R11).
+    """
     try:
         document: Any = json.loads(_read(path))
     except (ValueError, RecursionError):
@@ -27,6 +31,8 @@ def load_jwks_file(path: Path) -> tuple[VerificationKey, ...]:
     for index, member in enumerate(members):
         try:
             keys.append(key_from_jwk(member))
+        except KeyOfOtherUse:
+            continue
         except KeyMaterialError as error:
             raise KeyMaterialError(f"{path}: keys[{index}]: {error}") from error
     return tuple(keys)
@@ -68,6 +74,8 @@ def _read(path: Path) -> bytes:
             content = file.read(_SIZE_LIMIT + 1)
     except OSError as error:
         raise KeyMaterialError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError:
+        raise KeyMaterialError("a path with NUL in it cannot be read") from None
     if len(content) > _SIZE_LIMIT:
         raise KeyMaterialError(f"{path}: larger than {_SIZE_LIMIT} bytes")
     return content

@@ -25,36 +25,22 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
 from msgspec import Struct
 
-from keys.errors import KeyMaterialError
+from keys.errors import KeyMaterialError, KeyOfOtherUse
 from keys.secrets import checked_secret
+from keys.strength import check_edwards, check_rsa
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HMAC = frozenset({"HS256", "HS384", "HS512"})
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+_ED = frozenset({"EdDSA", "Ed25519", "Ed448"})
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _LOADERS = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
-_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
+_TEXT_MEMBERS = ("kty", "kid", "alg", "use", "crv", "n", "e", "x", "y")
+_JWK_CURVES = {"EC": frozenset({"P-256", "P-384", "P-521"}), "OKP": frozenset({"Ed25519", "Ed448"})}
 _THUMBPRINT_MEMBERS = {"EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x"), "RSA": ("e", "kty", "n")}
-
-# The order of the points that have it: small-order Ed25519 keys verify forged signatures.
-_SMALL_ORDER_ED25519 = frozenset(
-    bytes.fromhex(point)
-    for point in (
-        "0000000000000000000000000000000000000000000000000000000000000000",
-        "0100000000000000000000000000000000000000000000000000000000000000",
-        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
-        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
-        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "0000000000000000000000000000000000000000000000000000000000000080",
-        "0100000000000000000000000000000000000000000000000000000000000080",
-        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
-        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
-    )
-)
 
 
 class VerificationKey(Struct, frozen=True):
@@ -99,26 +85,35 @@ def key_from_secret(text: str, kid: str | None = None, algorithms: tuple[str, ..
 
 
 def key_from_jwk(jwk: Mapping[str, Any]) -> VerificationKey:
-    """A public key from its JWK; `KeyMaterialError` for anything weak, private, symmetric or meant to encrypt."""
-    kind, kid = jwk.get("kty"), jwk.get("kid")
+    """A public key from its JWK.
+
+    Raises `KeyMaterialError` for what is weak, private, symmetric or not well formed, and its kind `KeyOfOtherUse` for
+    a key that was not made to verify, or whose type is none of ours.
+    """
+    kind, kid, declared = jwk.get("kty"), jwk.get("kid"), jwk.get("alg")
+    if not isinstance(kind, str) or not all(isinstance(jwk.get(name, ""), str) for name in _TEXT_MEMBERS):
+        raise KeyMaterialError("the JWK has no kty, or a member that is not a string")
+    if kind == "oct" or _PRIVATE_MEMBERS & jwk.keys():
+        raise KeyMaterialError("the JWK is symmetric or holds private members; only public keys verify")
+    operations = jwk.get("key_ops", ["verify"])
+    if not isinstance(operations, list):
+        raise KeyMaterialError("the JWK's key_ops is not a list")
+    if jwk.get("use", "sig") != "sig" or "verify" not in operations:
+        raise KeyOfOtherUse("the JWK is not meant to verify signatures")
     if kind not in _LOADERS:
-        raise KeyMaterialError("the JWK is not an RSA, EC or OKP public key")
-    if _PRIVATE_MEMBERS & jwk.keys():
-        raise KeyMaterialError("the JWK holds private members; only public keys verify")
-    if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
-        raise KeyMaterialError("the JWK is not meant to verify signatures")
-    if kid is not None and not isinstance(kid, str):
-        raise KeyMaterialError("the JWK's kid is not a string")
+        raise KeyOfOtherUse("the JWK is not an RSA, EC or OKP public key")
+    if kind != "RSA" and "crv" in jwk and jwk["crv"] not in _JWK_CURVES[kind]:
+        raise KeyOfOtherUse("the JWK's curve is not P-256, P-384, P-521, Ed25519 or Ed448")
     try:
         material = _LOADERS[kind].from_jwk(dict(jwk))  # type: ignore[attr-defined]
-    except (PyJWTError, ValueError, TypeError, KeyError, UnsupportedAlgorithm, RecursionError) as error:
-        raise KeyMaterialError(f"the JWK is not a well-formed {kind} key") from error
-    declared = jwk.get("alg")
+    except (PyJWTError, ValueError, TypeError, KeyError, UnsupportedAlgorithm):
+        raise KeyMaterialError(f"the JWK is not a well-formed {kind} key") from None  # the cause may quote it
     permitted = permitted_algorithms(material)
     if declared is None:
         return VerificationKey(kid, kind, permitted, material)
     if declared not in permitted:
-        raise KeyMaterialError("the JWK's alg does not suit its key")
+        known = declared in HMAC | _RSA | _ED or declared in _CURVES.values()
+        raise (KeyMaterialError if known else KeyOfOtherUse)("the JWK's alg does not suit its key")
     # RFC 9864 renames EdDSA: the old and the new name are the same algorithm.
     same = permitted if kind == "OKP" else frozenset({declared})
     return VerificationKey(kid, kind, same, material)
@@ -128,8 +123,8 @@ def key_from_pem(pem: bytes, kid: str | None = None) -> VerificationKey:
     """A public key from PEM; `KeyMaterialError` for a private one, a weak one, or none at all."""
     try:
         material = load_pem_public_key(pem)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise KeyMaterialError("this is not a public key in PEM") from error
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise KeyMaterialError("this is not a public key in PEM") from None
     permitted = permitted_algorithms(material)
     kind = "RSA" if isinstance(material, rsa.RSAPublicKey) else "OKP" if "EdDSA" in permitted else "EC"
     return VerificationKey(kid, kind, permitted, material)
@@ -144,8 +139,8 @@ def signing_key_from_pem(pem: bytes, algorithm: str | None = None, kid: str | No
     """A private key from PEM; its id is the RFC 7638 thumbprint unless one is given."""
     try:
         material = load_pem_private_key(pem, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise KeyMaterialError("this is not an unencrypted private key in PEM") from error
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise KeyMaterialError("this is not an unencrypted private key in PEM") from None
     permitted = permitted_algorithms(material.public_key())
     algorithm = algorithm or min(permitted & {"RS256", "ES256", "ES384", "ES512", "Ed25519", "Ed448"})
     if algorithm not in permitted:
@@ -174,18 +169,13 @@ def generate_signing_key(algorithm: str) -> SigningKey:
 def permitted_algorithms(material: object) -> frozenset[str]:
     """The algorithms that suit a public key; `KeyMaterialError` when it is too weak for any."""
     if isinstance(material, rsa.RSAPublicKey):
-        exponent = material.public_numbers().e
-        if material.key_size < 2048 or exponent < 65537 or exponent % 2 == 0:
-            raise KeyMaterialError("RSA keys have at least 2048 bits and an odd exponent of at least 65537")
+        check_rsa(material)
         return _RSA
     if isinstance(material, ec.EllipticCurvePublicKey) and material.curve.name in _CURVES:
         return frozenset({_CURVES[material.curve.name]})
-    if isinstance(material, ed25519.Ed25519PublicKey):
-        if material.public_bytes_raw() in _SMALL_ORDER_ED25519:
-            raise KeyMaterialError("the Ed25519 key has small order")
-        return frozenset({"EdDSA", "Ed25519"})
-    if isinstance(material, ed448.Ed448PublicKey):
-        return frozenset({"EdDSA", "Ed448"})
+    if isinstance(material, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+        check_edwards(material)
+        return frozenset({"EdDSA", "Ed25519" if isinstance(material, ed25519.Ed25519PublicKey) else "Ed448"})
     raise KeyMaterialError("only public keys of RSA, P-256, P-384, P-521, Ed25519 and Ed448 verify")
 
 
