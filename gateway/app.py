@@ -28,13 +28,11 @@ from gateway.web.forward_auth import ForwardAuth
 from gateway.web.headers import IdentityHeaders
 from gateway.web.health import Health
 from gateway.web.messenger import Login, Me
-from gateway.web.problems import Problems, not_found
+from gateway.web.problems import Problems
 
 if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore
     from gateway.web.decision import Ending
-
-ADMIN_BODY_LIMIT = 1024 * 1024
 
 
 class Gateway(Struct, frozen=True):
@@ -94,7 +92,8 @@ def create_decision(settings: Settings, authenticator: Authenticator) -> Decisio
 
 def create_public_app(decision: Decision, health: Health) -> ASGIApp:
     """The public listener: the decision's addresses, then health; nothing else stands there."""
-    plain = Starlette(routes=health.routes(), exception_handlers={404: not_found, 405: not_found})
+    not_found = decision.problems.not_found
+    plain = _exact(Starlette(routes=health.routes(), exception_handlers={404: not_found, 405: not_found}))
     return DecisionCarrier(plain, decision)
 
 
@@ -102,18 +101,15 @@ def create_admin_app(settings: Settings, store: ContactStore, health: Health) ->
     """The admin listener: health, and the Contacts API behind access tokens."""
     rules = {app_id: id_rules(settings, app_id) for app_id in settings.workspaces}
     contacts = ContactsApi(store, rules, time.time, os.urandom)
-    protected = Starlette(
-        routes=contacts.routes(),
-        exception_handlers=HANDLERS,
-        max_body_size=ADMIN_BODY_LIMIT,
-    )
-    return Starlette(
-        routes=[
-            *health.routes(),
-            Mount("/", protected, middleware=[Middleware(AccessTokenMiddleware, store=store)]),
-        ],
-        exception_handlers=HANDLERS,
-    )
+    protected = _exact(Starlette(routes=contacts.routes(), exception_handlers=HANDLERS))
+    guarded = Mount("/", protected, middleware=[Middleware(AccessTokenMiddleware, store=store)])
+    return _exact(Starlette(routes=[*health.routes(), guarded], exception_handlers=HANDLERS))
+
+
+def _exact(app: Starlette) -> Starlette:
+    """Without redirects to a path's other spelling: their target would be made of the client's own `Host` (A21)."""
+    app.router.redirect_slashes = False
+    return app
 
 
 def _only_one(settings: Settings) -> str | None:

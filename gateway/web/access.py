@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starlette.requests import HTTPConnection
-
 from gateway.contacts.access_token import digest_of
 from gateway.errors import Outage, Refusal
-from gateway.web.admin_errors import AdminError, admin_error, outage
+from gateway.web.admin_errors import AdminError, error_list, outage, unauthorized
+from gateway.web.problems import status_of
 from gateway.web.transport import read_head
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from gateway.contacts.store import ContactStore
@@ -30,20 +28,20 @@ class AccessTokenMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Speak ASGI."""
-        request: Request = HTTPConnection(scope)  # type: ignore[assignment] - the handlers read nothing of it
         try:
             head = read_head(scope["headers"])
             token = None
             if head.token is not None:
                 token = await self._store.find_access_token(digest_of(head.token.decode("latin-1")))
             if token is None or token.revoked_at is not None:
-                raise AdminError(401, "unauthorized", "Access Token Invalid")
+                raise unauthorized()
         except Refusal as error:
-            invalid = AdminError(400, "bad_request", error.reason, field=error.field)
-            await (await admin_error(request, invalid))(scope, receive, send)
+            status = status_of(error.code)
+            unfit = AdminError(status, "bad_request", error.reason, field=error.field)
+            await error_list(unauthorized() if status == 401 else unfit)(scope, receive, send)
         except AdminError as error:
-            await (await admin_error(request, error))(scope, receive, send)
+            await error_list(error)(scope, receive, send)
         except Outage as error:
-            await (await outage(request, error))(scope, receive, send)
+            await (await outage(scope, error))(scope, receive, send)
         else:
             await self.app({**scope, "user": token}, receive, send)

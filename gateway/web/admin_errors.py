@@ -2,50 +2,73 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from gateway.errors import Code, ContactConflict, ContactNotFound, Outage, Refusal
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from collections.abc import Mapping
+
     from starlette.responses import Response
+
+_log = logging.getLogger("gateway.refusals")
+_CHALLENGE = {"www-authenticate": 'Bearer realm="identity-gateway-admin"'}
 
 
 class AdminError(Exception):
-    """A refusal of the admin listener: HTTP status, code of Intercom's vocabulary, message, field."""
+    """A refusal of the admin listener: HTTP status, code of Intercom's vocabulary, message, field, headers."""
 
-    def __init__(self, status: int, code: str, message: str, *, field: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.field = field
+        self.headers = headers or {}
 
 
-def error_list(error: AdminError, headers: dict[str, str] | None = None) -> Response:
-    """`{type: "error.list", request_id, errors: [{code, message, field}]}`."""
+def unauthorized() -> AdminError:
+    """401: no access token, or none that stands."""
+    return AdminError(401, "unauthorized", "Access Token Invalid", headers=_CHALLENGE)
+
+
+def error_list(error: AdminError) -> Response:
+    """`{type: "error.list", request_id, errors: [{code, message, field}]}`; the request id stands in the log, too."""
+    request_id = os.urandom(8).hex()
+    # Below its first dot a field is a custom attribute's name, which a client wrote.
+    field = error.field and error.field.partition(".")[0]
+    _log.info("refused", extra={"request_id": request_id, "status": error.status, "code": error.code, "field": field})
     problem = {"code": error.code, "message": error.message, "field": error.field}
-    body = {"type": "error.list", "request_id": os.urandom(8).hex(), "errors": [problem]}
-    return JSONResponse(body, error.status, headers={"cache-control": "no-store", **(headers or {})})
+    body = {"type": "error.list", "request_id": request_id, "errors": [problem]}
+    return JSONResponse(body, error.status, headers={"cache-control": "no-store", **error.headers})
 
 
-async def admin_error(_request: Request, error: Exception) -> Response:
+async def admin_error(_request: object, error: Exception) -> Response:
     """Answer an `AdminError`."""
     if not isinstance(error, AdminError):
         raise error
-    challenge = {"www-authenticate": 'Bearer realm="identity-gateway-admin"'} if error.status == 401 else None
-    return error_list(error, challenge)
+    return error_list(error)
 
 
-async def contact_not_found(_request: Request, _error: Exception) -> Response:
+async def contact_not_found(_request: object, _error: Exception) -> Response:
     """404: no record stands under that id."""
     return error_list(AdminError(404, "not_found", "User Not Found"))
 
 
-async def contact_conflict(_request: Request, error: Exception) -> Response:
+async def contact_conflict(_request: object, error: Exception) -> Response:
     """409 naming the other record; clients read the id at the end of the message (facts: Intercom 2.5)."""
     if not isinstance(error, ContactConflict):
         raise error
@@ -54,7 +77,7 @@ async def contact_conflict(_request: Request, error: Exception) -> Response:
     return error_list(AdminError(409, "conflict", message, field=error.field))
 
 
-async def identifier_refused(_request: Request, error: Exception) -> Response:
+async def identifier_refused(_request: object, error: Exception) -> Response:
     """422 for an identifier that cannot be kept, with the gateway's own code in the message."""
     if not isinstance(error, Refusal):
         raise error
@@ -62,18 +85,23 @@ async def identifier_refused(_request: Request, error: Exception) -> Response:
     return error_list(AdminError(status, code, f"{error.code}: {error.reason}", field=error.field))
 
 
-async def outage(_request: Request, error: Exception) -> Response:
+async def outage(_request: object, error: Exception) -> Response:
     """503 with `Retry-After`."""
     if not isinstance(error, Outage):
         raise error
-    unavailable = AdminError(503, "service_unavailable", "The contact store cannot answer now; try again.")
-    return error_list(unavailable, {"retry-after": str(error.retry_after)})
+    text = "The contact store cannot answer now; try again."
+    return error_list(AdminError(503, "service_unavailable", text, headers={"retry-after": str(error.retry_after)}))
 
 
-async def http_error(_request: Request, error: Exception) -> Response:
+async def http_error(_request: object, error: Exception) -> Response:
     """Starlette's own 404 and 405 in the same shape; Intercom answers an unsupported method with 404, too."""
-    allow = getattr(error, "headers", None) or {}
-    return error_list(AdminError(404, "not_found", "The requested resource was not found"), dict(allow))
+    headers = error.headers if isinstance(error, HTTPException) else None
+    return error_list(AdminError(404, "not_found", "The requested resource was not found", headers=headers))
+
+
+async def failure(_request: object, _error: Exception) -> Response:
+    """500; the server logs what it was."""
+    return error_list(AdminError(500, "server_error", "The gateway failed to answer; its log says why."))
 
 
 HANDLERS = {
@@ -84,4 +112,5 @@ HANDLERS = {
     Outage: outage,
     404: http_error,
     405: http_error,
+    500: failure,
 }

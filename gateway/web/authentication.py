@@ -8,6 +8,7 @@ of other processes' changes, no remembered identity is used.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
 from collections import OrderedDict
@@ -101,12 +102,15 @@ class Authenticator:
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
         self._changes = _HeardChanges(capacity)
         self.is_open = False
+        self._opening = asyncio.Lock()
         store.subscribe(self._changes.hear)
 
     async def open(self) -> None:
-        """Open the store; `StoreUnusable` or `Outage` when it cannot be used."""
-        await self.store.open()
-        self.is_open = True
+        """Open the store, once however many ask; `StoreUnusable` or `Outage` when it cannot be used."""
+        async with self._opening:
+            if not self.is_open:
+                await self.store.open()
+                self.is_open = True
 
     async def close(self) -> None:
         """Close the store and forget everything."""
@@ -118,7 +122,8 @@ class Authenticator:
         """The identity behind a token in a workspace (None: the default one); raises `Refusal` or `Outage`."""
         if len(token) > TOKEN_LIMIT:
             raise Refusal(Code.TOKEN_TOO_LARGE, f"the token is longer than {TOKEN_LIMIT} bytes")
-        workspace = workspace or self.default_workspace
+        if workspace is None:
+            workspace = self.default_workspace
         prefix = self._prefixes.get(workspace or "")
         if workspace is None or prefix is None:
             raise Refusal(Code.REQUEST_INVALID, "app_id names no workspace", field="app_id")

@@ -21,16 +21,15 @@ class DecisionCarrier:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Speak ASGI."""
-        if scope["type"] != "http" or path_of(scope) not in self.decision.endings:
+        ending = self.decision.endings.get(path_of(scope)) if scope["type"] == "http" else None
+        if ending is None:
             await self.app(scope, receive, send)
             return
-        request = Request(
-            method=scope["method"].encode("ascii"),
-            path=path_of(scope),
-            query=scope["query_string"],
-            headers=scope["headers"],
-            body=await read_body(receive, BODY_LIMIT) if scope["method"] == "POST" else b"",
-        )
+        reads = scope["method"] == "POST" and not ending.forward_auth
+        body = await read_body(receive, BODY_LIMIT) if reads else b""
+        if body is None:
+            return  # nobody is there any more to be answered, and half a request decides nothing
+        request = Request(scope["method"].encode("ascii"), ending.path, scope["query_string"], scope["headers"], body)
         answer = await self.decision.decide(request)
         await send_answer(send, answer, head=scope["method"] == "HEAD")
 
@@ -41,15 +40,18 @@ def path_of(scope: Scope) -> bytes:
     return scope["path"].encode() if raw is None else raw.partition(b"?")[0]
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """The body, or its first `limit + 1` bytes when there is more: enough to see that it is too large."""
+async def read_body(receive: Receive, limit: int) -> bytes | None:
+    """The body, or its first `limit + 1` bytes when there is more: enough to see that it is too large.
+
+    None when the client went away before its end.
+    """
     chunks = []
     size = 0
     more = True
     while more and size <= limit:
         message = await receive()
         if message["type"] == "http.disconnect":
-            break
+            return None
         chunk = message.get("body", b"")
         size += len(chunk)
         chunks.append(chunk)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from gateway.contacts.contact import Contact, Role
-from gateway.identity.principal import IdRules, Proof, normalise_email, normalise_user_id
+from gateway.identity.claims import LAST_SECOND
+from gateway.identity.principal import IdRules, Proof, is_storable, normalise_email, normalise_user_id
 from gateway.web.admin_errors import AdminError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _TEXT_LIMIT = 255
-_SECONDS_LIMIT = 253_402_300_799
+ATTRIBUTES_LIMIT = 250
+"""How many custom attributes a contact holds at most."""
 
 _UNKNOWN_TIMES = ("last_replied_at", "last_contacted_at", "last_email_opened_at", "last_email_clicked_at")
 _UNKNOWN_DEVICE = (
@@ -78,7 +79,7 @@ def written_fields(body: Mapping[str, Any], rules: IdRules) -> dict[str, Any]:
     Raises `AdminError` for a wrong type and `Refusal` for an identifier that cannot be kept; both name the field.
     """
     fields: dict[str, Any] = {name: read(name, body[name]) for name, read in _READERS.items() if name in body}
-    if body.get("role") in set(Role):
+    if body.get("role") in list(Role):
         fields["role"] = Role(body["role"])
     if "external_id" in body:
         external_id = body["external_id"]
@@ -117,10 +118,9 @@ def _owner(name: str, value: object) -> str | None:
 def _seconds(name: str, value: object) -> int | None:
     if value is None:
         return None
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not 0 <= value <= _SECONDS_LIMIT:  # type: ignore[operator] - it is a number here
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LAST_SECOND:
         raise AdminError(400, "parameter_invalid", "must be Unix time in seconds", field=name)
-    return int(value)  # type: ignore[call-overload, no-any-return] - it is a number here
+    return int(value)
 
 
 def _flag(name: str, value: object) -> bool:
@@ -135,24 +135,15 @@ def _custom_attributes(value: object) -> dict[str, Any]:
     """A flat object of text, numbers, booleans and null; null and the empty text clear."""
     if value is None:
         return {}
-    if not isinstance(value, dict) or len(value) > 250:
+    if not isinstance(value, dict):
         raise AdminError(400, "parameter_invalid", "must be a flat object", field="custom_attributes")
     attributes = {}
     for name, one in value.items():
         field = f"custom_attributes.{name}"[:300]
         if not name or len(name) > _TEXT_LIMIT or not is_storable(name):
             raise AdminError(400, "parameter_invalid", "a name has 1 to 255 characters", field="custom_attributes")
-        if isinstance(one, float) and not math.isfinite(one):
-            raise AdminError(400, "parameter_invalid", "must be a finite number", field=field)
-        if not isinstance(one, bool | int | float):
-            one = _text(field, one)  # noqa: PLW2901 - the value in its kept form
-        attributes[name] = one
+        attributes[name] = one if isinstance(one, bool | int | float) else _text(field, one)
     return attributes
-
-
-def is_storable(text: str) -> bool:
-    """Whether every engine can keep a text: no NUL, no half of a surrogate pair."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _empty_list(url: str) -> dict[str, Any]:

@@ -18,9 +18,11 @@ from gateway.contacts.access_token import Scope
 from gateway.contacts.contact import Contact, Role, State, is_contact_id, mint_contact_id
 from gateway.contacts.store import Event
 from gateway.errors import Code, ContactConflict, ContactNotFound, Refusal
+from gateway.identity.principal import Proof, is_storable
+from gateway.identity.unverified import strict_json_object
 from gateway.web.admin_errors import AdminError
-from gateway.web.carrier import path_of
-from gateway.web.contact_json import contact_json, written_fields
+from gateway.web.carrier import path_of, read_body
+from gateway.web.contact_json import ATTRIBUTES_LIMIT, contact_json, written_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore, ContactTransaction
     from gateway.identity.principal import IdRules
 
+BODY_LIMIT = 1024 * 1024
 _BY_EXTERNAL_ID = b"/contacts/find_by_external_id/"
+_NOT_WRITTEN = {"workspace_id", "id", "created_at", "updated_at", "identified_at", "state", "merged_into"}
+"""The fields of a contact that no body writes; the history keeps all others."""
 
 
 class ContactsApi:
@@ -70,7 +75,7 @@ class ContactsApi:
             id=mint_contact_id(now, self._random_bytes),
             created_at=now,
             updated_at=now,
-            **{"role": Role.USER, **fields},
+            **{"role": Role.USER, **fields, "custom_attributes": _merged({}, fields)},
         )
         if contact.role is Role.USER and contact.external_id is None and contact.email is None:
             raise AdminError(400, "parameter_missing", "a user needs an email or an external_id")
@@ -87,8 +92,9 @@ class ContactsApi:
     async def retrieve(self, request: Request) -> Response:
         """The live contact with this id."""
         workspace = _permitted(request, Scope.CONTACTS_READ)
-        contact = await self._store.find(workspace, _contact_id(request))
-        return _answer(contact_json(_standing(contact)))
+        contact_id = _contact_id(request)
+        contact = await self._store.find(workspace, contact_id)
+        return _answer(contact_json(_standing(contact, id=contact_id)))
 
     async def find_by_external_id(self, request: Request) -> Response:
         """The live user with this external id; leads never match (facts: Intercom 2.2)."""
@@ -98,10 +104,13 @@ class ContactsApi:
             external_id = unquote_to_bytes(raw).decode()
         except UnicodeDecodeError as error:
             raise ContactNotFound from error
-        contact = await self._store.find_by_external_id(workspace, external_id)
-        if _standing(contact).role is not Role.USER:
+        if not is_storable(external_id):
             raise ContactNotFound
-        return _answer(contact_json(_standing(contact)))
+        contact = await self._store.find_by_external_id(workspace, external_id)
+        contact = _standing(contact, external_id=external_id)
+        if contact.role is not Role.USER:
+            raise ContactNotFound
+        return _answer(contact_json(contact))
 
     async def update(self, request: Request) -> Response:
         """Change the fields that the body names: absent stays, null clears."""
@@ -110,10 +119,13 @@ class ContactsApi:
         contact_id = _contact_id(request)
 
         async def work(transaction: ContactTransaction) -> Contact:
-            standing = _standing(await transaction.find(workspace, contact_id))
+            standing = _standing(await transaction.find(workspace, contact_id), id=contact_id)
             if standing.role is Role.USER and fields.get("role") is Role.LEAD:
                 raise AdminError(400, "client_error", "a user cannot become a lead", field="role")
-            merged = {**fields, "custom_attributes": _merged(standing, fields)}
+            merged = {**fields, "custom_attributes": _merged(standing.custom_attributes, fields)}
+            written_again = fields.get("email") == standing.email and fields.get("email_proof") is Proof.IMPORTED
+            if written_again and standing.email_proof is Proof.SIGNED:
+                del merged["email_proof"]  # what a token signed is not proven less by an operator's copy of it
             contact = replace(standing, **merged)
             if contact == standing:
                 return standing
@@ -155,7 +167,8 @@ class ContactsApi:
                 raise ContactConflict(holder.id, "external_id", archived=holder.state is State.ARCHIVED)
             if is_contact_id(external_id) and await transaction.find(contact.workspace_id, external_id):
                 raise Refusal(Code.USER_ID_IS_CONTACT_ID, "this is the id of a contact", field="external_id")
-        if email and contact.role is Role.USER and (standing is None or standing.email != email):
+        known = standing is not None and (standing.email, standing.role) == (email, contact.role)
+        if email and contact.role is Role.USER and not known:
             holders = await transaction.find_by_email(contact.workspace_id, email)
             for holder in holders:
                 if holder.role is Role.USER and holder.id != contact.id:
@@ -190,13 +203,15 @@ def _permitted(request: Request, scope: Scope) -> str:
 
 
 async def _json_object(request: Request) -> dict[str, Any]:
+    body = await read_body(request.receive, BODY_LIMIT)
+    if body is None:
+        raise AdminError(400, "bad_request", "the body did not arrive")
+    if len(body) > BODY_LIMIT:
+        raise AdminError(413, "client_error", f"the body takes more than {BODY_LIMIT} bytes")
     try:
-        body = msgspec.json.decode(await request.body())
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise AdminError(400, "parameter_invalid", "the body is not valid JSON") from error
-    if not isinstance(body, dict):
-        raise AdminError(400, "parameter_invalid", "the body must be a JSON object")
-    return body
+        return strict_json_object(body)
+    except ValueError as error:
+        raise AdminError(400, "parameter_invalid", f"the body is not one strict JSON object: {error}") from error
 
 
 def _contact_id(request: Request) -> str:
@@ -206,8 +221,14 @@ def _contact_id(request: Request) -> str:
     return contact_id
 
 
-def _standing(contact: Contact | None) -> Contact:
-    if contact is None or contact.state is not State.LIVE:
+def _standing(contact: Contact | None, **asked: str) -> Contact:
+    """The live contact that was asked for; 410 and a link when it was merged into another (facts: Intercom 2.6)."""
+    if contact is None:
+        raise ContactNotFound
+    if any(getattr(contact, name) != value for name, value in asked.items()):
+        link = {"link": f'</contacts/{contact.id}>; rel="canonical"'}
+        raise AdminError(410, "contact_merged", "merged into another contact; follow the Link header", headers=link)
+    if contact.state is not State.LIVE:
         raise ContactNotFound
     return contact
 
@@ -219,17 +240,20 @@ async def _hold(transaction: ContactTransaction, contact: Contact) -> None:
     await transaction.lock(contact.workspace_id, *names)
 
 
-def _merged(standing: Contact, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(standing: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     """Custom attributes are updated one by one; null removes one."""
-    custom = {**standing.custom_attributes, **fields.get("custom_attributes", {})}
-    return {name: value for name, value in custom.items() if value is not None}
+    custom = {**standing, **fields.get("custom_attributes", {})}
+    custom = {name: value for name, value in custom.items() if value is not None}
+    if len(custom) > ATTRIBUTES_LIMIT:
+        text = f"a contact has at most {ATTRIBUTES_LIMIT} custom attributes"
+        raise AdminError(400, "parameter_invalid", text, field="custom_attributes")
+    return custom
 
 
 def _changed(other: Mapping[str, Any], contact: Contact) -> dict[str, Any]:
     """The fields in which a contact differs from another's, as the history keeps them."""
-    blank = {"external_id", "email", "phone", "name", "role", "owner_id", "custom_attributes"}
-    fields = asdict(contact)
-    return {name: fields[name] for name in sorted(blank) if fields[name] != other.get(name)}
+    fields = {name: value for name, value in asdict(contact).items() if name not in _NOT_WRITTEN}
+    return {name: value for name, value in fields.items() if value != other.get(name)}
 
 
 def _answer(body: Mapping[str, Any]) -> Response:

@@ -1,8 +1,8 @@
 """The decision: one plain function from a request to an answer, whoever carries it.
 
 `decide` is a coroutine that runs to its end without waiting when keys are at hand and the store is embedded, so the
-express lane can answer inside the parser's callback; the ASGI carrier awaits the very same one. The numbers are those of
-the way of a request (design section 3); steps 2 to 10 are the authenticator's.
+express lane can answer inside the parser's callback; the ASGI carrier awaits the very same one. The numbers are those
+of the way of a request (design section 3); steps 2 to 10 are the authenticator's.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Decision:
         self.endings = {ending.path: ending for ending in endings}
 
     async def decide(self, request: Request) -> Answer:
-        """The answer to a request whose path is one of `endings`; never raises what a client can cause."""
+        """The answer to a request whose path is one of `endings`. It never raises: what fails is a 500, and logged."""
         ending = self.endings[request.path]
         try:
             if ending.methods is not None and request.method not in ending.methods:
@@ -62,10 +62,12 @@ class Decision:
             presented = ending.presented(request, read_head(request.headers))
             # 2 to 10. From the token to one contact.
             authenticated = await self.authenticator.authenticate(presented.token, presented.workspace)
+            # 11. The ending.
+            answer = authenticated.answers.get(request.path)
+            if answer is None:
+                answer = authenticated.answers[request.path] = ending.welcome(authenticated.identity)
         except (Refusal, Outage) as error:
             return self.problems.answer(error, forward_auth=ending.forward_auth)
-        # 11. The ending.
-        answer = authenticated.answers.get(request.path)
-        if answer is None:
-            answer = authenticated.answers[request.path] = ending.welcome(authenticated.identity)
+        except Exception as error:  # noqa: BLE001 - whatever it is, both carriers answer it alike, and nobody is let in
+            return self.problems.failure(error)
         return answer

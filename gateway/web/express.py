@@ -1,32 +1,30 @@
 """The express lane: the decision, answered inside the parser's callback.
 
-A scope, a task and two send calls are most of what a request costs under ASGI (facts: performance). The lane spends none
-of them: it runs the same `decide` coroutine by hand. When the coroutine ends at once, the answer is written at once;
-when it must wait, the rest of it becomes a task. Whatever is unusual in any way (another path or method, a pipelined
-request, an upgrade, `Expect`, a chunked or large body, a client that does not read) takes the ordinary ASGI way.
+A scope, a task and two send calls are most of what a request costs under ASGI (facts: performance). The lane spends
+none of them: it runs the same `decide` coroutine by hand. When the coroutine ends at once, the answer is written at
+once; when it must wait, the rest of it becomes a task. Whatever is unusual in any way (another path or method, a
+request behind one that waits, an upgrade, `Expect`, a chunked or large body, a client that does not read) takes the
+ordinary ASGI way.
 """
 
 from __future__ import annotations
 
 import types
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
-
 from gateway.web.protocol import StrictProtocol
-from gateway.web.transport import BODY_LIMIT, Answer, Request
+from gateway.web.transport import BODY_LIMIT, Request
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
 
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
     from gateway.web.decision import Decision
+    from gateway.web.transport import Answer
 
 _LANE_METHODS = frozenset({b"GET", b"POST"})
-_INTERNAL_ERROR = Answer(
-    500,
-    ((b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")),
-    b"Internal Server Error",
-)
 
 
 class _Silent:
@@ -47,7 +45,7 @@ class _LaneCycle:
         self.path = path
         self.query = query
         self.keep_alive = keep_alive
-        self.body = b""
+        self.body = bytearray()
         self.response_complete = False
         self.disconnected = False
 
@@ -58,22 +56,13 @@ class ExpressProtocol(StrictProtocol):
     decision: ClassVar[Decision]
     _lane: _LaneCycle | None = None
 
-    def on_headers_complete(self) -> None:
+    def start_request(self) -> None:
         """Choose the lane or the ordinary way for this request."""
         self._lane = lane = self._enter()
         if lane is None:
-            super().on_headers_complete()
-            return
-        self._in_head = False
-        self._head_bytes = 0
-        self.cycle = lane  # type: ignore[assignment] - it has what the connection looks at
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect a header; what comes after the head is a trailer, and the lane takes no chunked bodies."""
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        self.headers.append((name, value))
+            super().start_request()
+        else:
+            self.cycle = lane  # type: ignore[assignment]  # it has what the connection looks at
 
     def on_body(self, body: bytes) -> None:
         """Collect the body; its declared length was checked at the entrance."""
@@ -89,14 +78,13 @@ class ExpressProtocol(StrictProtocol):
             super().on_message_complete()
             return
         self._lane = None
-        decision = self.decision.decide(Request(lane.method, lane.path, lane.query, self.headers, lane.body))
+        self._begun = None
+        request = Request(lane.method, lane.path, lane.query, self.headers, bytes(lane.body))
+        decision = self.decision.decide(request)
         try:
             waiting_for = decision.send(None)
         except StopIteration as done:
             self._answer(lane, done.value)
-        except Exception:
-            self.logger.exception("the decision failed")
-            self._answer(lane, _INTERNAL_ERROR)
         else:
             task = self.loop.create_task(self._answer_later(lane, _rest_of(decision, waiting_for)))
             task.add_done_callback(self.tasks.discard)
@@ -107,7 +95,8 @@ class ExpressProtocol(StrictProtocol):
         if path not in self.decision.endings:
             return None
         method = self.parser.get_method()
-        busy = self.cycle is not None and not self.cycle.response_complete
+        cycle: RequestResponseCycle | None = self.cycle
+        busy = cycle is not None and not cycle.response_complete
         unusual = self.expect_100_continue or self.flow.write_paused or self.parser.should_upgrade()
         if busy or unusual or method not in _LANE_METHODS:
             return None
@@ -118,26 +107,14 @@ class ExpressProtocol(StrictProtocol):
         return _LaneCycle(method, path, query, keep_alive=keep_alive)
 
     async def _answer_later(self, lane: _LaneCycle, rest: Coroutine[Any, Any, Answer]) -> None:
-        try:
-            answer = await rest
-        except Exception:
-            self.logger.exception("the decision failed")
-            answer = _INTERNAL_ERROR
-        self._answer(lane, answer)
+        self._answer(lane, await rest)
 
     def _answer(self, lane: _LaneCycle, answer: Answer) -> None:
         lane.response_complete = True
-        if lane.disconnected:
+        # Only the newest request of a connection hears of its end; one that waits behind it must look.
+        if lane.disconnected or self.transport.is_closing():
             return
-        if answer.rendered is None:
-            answer.rendered = b"".join(b"%b: %b\r\n" % header for header in answer.headers)
-        closing = b"" if lane.keep_alive or answer is _INTERNAL_ERROR else b"connection: close\r\n"
-        defaults = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
-        self.transport.write(
-            b"".join((STATUS_LINE[answer.status], defaults, answer.rendered, closing, b"\r\n", answer.body))
-        )
-        if not lane.keep_alive or answer is _INTERNAL_ERROR:
-            self.transport.close()
+        self.write_answer(answer, keep_alive=lane.keep_alive)
         self.on_response_complete()
 
 
@@ -157,10 +134,11 @@ def _rest_of(coroutine: Coroutine[Any, Any, Answer], waiting_for: Any) -> Genera
         try:
             received = yield waiting_for
         except BaseException as error:  # noqa: BLE001 - a cancellation, too, belongs to the coroutine
-            resume = coroutine.throw, error
+            resume = partial(coroutine.throw, error)
         else:
-            resume = coroutine.send, received
+            resume = partial(coroutine.send, received)
         try:
-            waiting_for = resume[0](resume[1])
+            waiting_for = resume()
         except StopIteration as done:
-            return done.value
+            answer: Answer = done.value
+            return answer

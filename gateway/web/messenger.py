@@ -20,7 +20,11 @@ _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-stor
 
 
 class Login:
-    """`POST /messenger/login`: the token in the header or, as `intercom_user_jwt`, in the body; `app_id` in the body."""
+    """`POST /messenger/login`: the token in the header or, as `intercom_user_jwt`, in the body.
+
+    `app_id` stands in the body or in the query. Unsigned attributes (`user_data`) are refused: nothing that a client
+    could have written becomes part of a contact. Other members are ignored.
+    """
 
     path = b"/messenger/login"
     methods: frozenset[bytes] | None = frozenset({b"POST"})
@@ -29,9 +33,13 @@ class Login:
     def presented(self, request: Request, head: Head) -> Presented:
         """Read the credential; raises `Refusal`: payload_too_large, request_invalid and the credential codes."""
         body = _body_of(request, head)
+        if "user_data" in body:
+            raise Refusal(Code.REQUEST_INVALID, "unsigned attributes are not taken; sign them", field="user_data")
         token = _text(body, "intercom_user_jwt")
-        app_id = _text(body, "app_id") or _app_id(request)
-        return Presented(one_token(head.token, None if token is None else token.encode("utf-8", "replace")), app_id)
+        named = {_text(body, "app_id"), _app_id(request)} - {None}
+        if len(named) > 1:
+            raise Refusal(Code.REQUEST_INVALID, "two different app_id", field="app_id")
+        return Presented(one_token(head.token, None if token is None else token.encode()), next(iter(named), None))
 
     def welcome(self, identity: Identity) -> Answer:
         """200 and the identity."""
@@ -106,9 +114,10 @@ def _app_id(request: Request) -> str | None:
     if not request.query:
         return None
     try:
-        values = parse_qs(request.query.decode("latin-1"), max_num_fields=100).get("app_id", [])
+        fields = parse_qs(request.query.decode("latin-1"), keep_blank_values=True, max_num_fields=100)
     except ValueError as error:
         raise Refusal(Code.REQUEST_INVALID, "the query has more than 100 fields") from error
+    values = fields.get("app_id", [])
     if len(set(values)) > 1:
         raise Refusal(Code.REQUEST_INVALID, "two different app_id in the query", field="app_id")
     return values[0] if values else None

@@ -2,13 +2,13 @@
 
     app = Starlette(routes=[...], middleware=[Middleware(IdentityMiddleware, authenticator=authenticator)])
 
-`request.user` is the `Identity`, `request.auth.scopes` holds `authenticated`, so Starlette's `@requires` works. Refusals
-have the same shape as on the public listener, and a refused WebSocket gets a real HTTP status (facts: peers 0, Starlette).
+`request.user` is the `Identity`, `request.auth.scopes` holds `authenticated`, so Starlette's `@requires` works.
+Refusals have the same shape as on the public listener, and a refused WebSocket gets a real HTTP status (facts: peers 0,
+Starlette).
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,9 @@ from gateway.web.problems import Problems
 from gateway.web.transport import one_token, read_head
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from gateway.contacts.resolver import Identity
     from gateway.web.authentication import Authenticator
     from gateway.web.transport import Answer
 
@@ -32,7 +33,9 @@ class IdentityMiddleware:
 
     `workspace` names the workspace of this mount (None: the configuration's default one). With `optional`, a request
     without any token passes as Starlette's `UnauthenticatedUser`; a token that is present but bad is always refused
-    (advisory B18). The client's own identity headers are removed before the application sees the request, on every path.
+    (advisory B18). The client's own identity headers are removed before the application sees a request, on every path.
+    The store opens at the first token. Around a whole application the middleware closes it at the end of the lifespan;
+    around a mount it hears of none, and the application awaits `authenticator.close()` itself.
     """
 
     def __init__(
@@ -49,19 +52,20 @@ class IdentityMiddleware:
         self._optional = optional
         self._identity_headers = IdentityHeaders()
         self._problems = Problems(os.urandom)
-        self._opening = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Speak ASGI."""
         if scope["type"] not in {"http", "websocket"}:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, self._closing(send))
             return
         headers = self._identity_headers.strip(scope["headers"])
         try:
             head = read_head(scope["headers"])
-            user, auth = UnauthenticatedUser(), AuthCredentials()
+            user: Identity | UnauthenticatedUser = UnauthenticatedUser()
+            auth = AuthCredentials()
             if head.token is not None or not self._optional:
-                await self._open_once()
+                if not self._authenticator.is_open:
+                    await self._authenticator.open()  # at the first token: a mounted middleware hears of no lifespan
                 authenticated = await self._authenticator.authenticate(one_token(head.token), self._workspace)
                 user, auth = authenticated.identity, AuthCredentials(["authenticated"])
         except (Refusal, Outage) as error:
@@ -69,13 +73,15 @@ class IdentityMiddleware:
             return
         await self.app({**scope, "headers": headers, "user": user, "auth": auth}, receive, send)
 
-    async def _open_once(self) -> None:
-        """Open the store at the first token: a mounted middleware hears of no lifespan."""
-        if self._authenticator.is_open:
-            return
-        async with self._opening:
-            if not self._authenticator.is_open:
-                await self._authenticator.open()
+    def _closing(self, send: Send) -> Send:
+        """At the end of the application's lifespan, close the store."""
+
+        async def send_and_close(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown") and self._authenticator.is_open:
+                await self._authenticator.close()
+            await send(message)
+
+        return send_and_close
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, answer: Answer) -> None:

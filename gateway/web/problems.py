@@ -1,17 +1,19 @@
 """The one table from codes to HTTP: status, challenge and body of every refusal.
 
 The public side answers `application/problem+json` (RFC 9457) with a stable `code` and a `request_id`, and challenges
-as RFC 6750 section 3 wants. Every text stands in this table: no exception's words and no claim's value leave the process
+as RFC 6750 section 3 wants. Every text stands in this table: no exception's words, no claim's value leave the process
 (advisories B20, B25, A17). `/auth` speaks only the statuses that proxies understand: 200, 401, 403, 503.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from gateway.errors import Code, Outage, Refusal
 from gateway.web.headers import IDENTITY_ERROR
@@ -19,8 +21,6 @@ from gateway.web.transport import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from starlette.responses import Response
 
 _log = logging.getLogger("gateway.refusals")
 
@@ -62,6 +62,7 @@ _TABLE: dict[Code, tuple[int, str]] = {
     Code.UPSTREAM_TIMEOUT: (504, "The upstream did not answer in time."),
 }
 _REALM = b'Bearer realm="identity-gateway"'
+_HEADERS = ((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
 
 
 def status_of(code: Code) -> int:
@@ -82,21 +83,12 @@ class Problems:
 
     def answer(self, error: Refusal | Outage, *, forward_auth: bool = False, allow: bytes = b"") -> Answer:
         """The refusal as a client meets it; `allow` makes it the 405 of a method that the path does not have."""
-        request_id = self._random_bytes(8).hex()
-        _log.info(
-            "refused",
-            extra={
-                "request_id": request_id,
-                "code": error.code.value,
-                "reason": error.reason,
-                "field": getattr(error, "field", None),
-            },
-        )
-        status, text = _TABLE[error.code]
-        status = 405 if allow else status
+        field = error.field if isinstance(error, Refusal) else None
+        request_id = self._noted(error.code, error.reason, field)
+        status = 405 if allow else status_of(error.code)
         if forward_auth:
             status = _forward_auth_status(status)
-        headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
+        headers = [*_HEADERS]
         if status == 401 or error.code is Code.CREDENTIALS_CONFLICT:
             headers.append((b"www-authenticate", _challenge(error.code)))
         if allow:
@@ -105,14 +97,40 @@ class Problems:
             headers.append((b"retry-after", b"%d" % error.retry_after))
         if forward_auth:
             headers.append((IDENTITY_ERROR.lower().encode(), error.code.value.encode()))
-        body = {
-            "type": "about:blank",
-            "title": text,
-            "status": status,
-            "code": error.code.value,
-            "request_id": request_id,
-        }
+        body = _problem(status, text_of(error.code), request_id, code=error.code, field=field)
         return Answer(status, tuple(headers), msgspec.json.encode(body))
+
+    def failure(self, error: Exception) -> Answer:
+        """500 for a fault of our own; what it was stands in the log under the same request id."""
+        request_id = self._random_bytes(8).hex()
+        _log.error("failed", exc_info=error, extra={"request_id": request_id})
+        body = _problem(500, "The gateway failed to answer; its log says why.", request_id)
+        return Answer(500, _HEADERS, msgspec.json.encode(body))
+
+    async def not_found(self, _request: object, error: Exception) -> Response:
+        """Starlette's 404 and 405 as a problem; no credential was looked at."""
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        text = "There is nothing at this address." if status == 404 else "The address does not have this method."
+        request_id = self._noted(Code.REQUEST_INVALID, text, None)
+        body = _problem(status, text, request_id, code=Code.REQUEST_INVALID)
+        headers = {name.decode(): value.decode() for name, value in _HEADERS}
+        allow = (error.headers if isinstance(error, HTTPException) else None) or {}
+        return Response(msgspec.json.encode(body), status, headers={**headers, **allow})
+
+    def _noted(self, code: Code, reason: str, field: str | None) -> str:
+        request_id = self._random_bytes(8).hex()
+        noted = {"request_id": request_id, "code": code.value, "reason": reason, "field": field}
+        _log.info("refused", extra=noted)
+        return request_id
+
+
+def _problem(
+    status: int, detail: str, request_id: str, *, code: Code | None = None, field: str | None = None
+) -> dict[str, Any]:
+    """The members of RFC 9457, then our own; `field` names what was refused, never its value."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    own = {"code": code, "field": field, "request_id": request_id}
+    return body | {name: value for name, value in own.items() if value is not None}
 
 
 def _forward_auth_status(status: int) -> int:
@@ -126,14 +144,5 @@ def _challenge(code: Code) -> bytes:
     """RFC 6750 section 3.1: no error code when no credential was presented."""
     if code is Code.CREDENTIALS_MISSING:
         return _REALM
-    error = b"invalid_request" if status_of(code) == 400 else b"invalid_token"
+    error = b"invalid_request" if status_of(code) in {400, 413} else b"invalid_token"
     return _REALM + b', error="%b", error_description="%b"' % (error, text_of(code).encode("ascii"))
-
-
-async def not_found(_request: object, error: Exception) -> Response:
-    """Starlette's 404 and 405 as a problem; no credential was looked at."""
-    status = getattr(error, "status_code", 404)
-    title = "There is nothing at this address." if status == 404 else "The address does not have this method."
-    body = {"type": "about:blank", "title": title, "status": status, "code": Code.REQUEST_INVALID.value}
-    headers = {"cache-control": "no-store", **(getattr(error, "headers", None) or {})}
-    return JSONResponse(body, status, headers=headers, media_type="application/problem+json")

@@ -2,52 +2,144 @@
 
 * Chunked trailers are not headers. httptools reports both through one callback, and uvicorn keeps appending to the very
   list that the application reads, so a trailer could say `Authorization` (facts: security 4.1, R23).
-* The target is in origin form: a path, no authority, no fragment (A21).
+* The target is in origin form: a path, no authority, no fragment (A21); HTTP/1.1 has a `Host` (RFC 9112 section 3.2).
 * A head that never ends is cut off: the parser itself has no bound (facts: peers 0.10).
+* A request has `REQUEST_SECONDS` to arrive, and a client reads its answers, or the connection ends (R27).
+* What follows a request that closes the connection is not served (RFC 9112 section 9.6, R25); an upgrade is declined by
+  an ordinary answer that closes the connection, so nothing after it is taken for a request (A26).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from gateway.errors import Code, Refusal
+from gateway.web.problems import Problems
 from gateway.web.transport import HEADERS_LIMIT
 
 if TYPE_CHECKING:
-    from uvicorn.config import Config
+    import asyncio
 
-_HEAD_CUT = 2 * HEADERS_LIMIT
+    from uvicorn.config import Config
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+    from gateway.web.transport import Answer
+
+REQUEST_SECONDS = 30.0
+"""How long a whole request, head and body, may take to arrive."""
+
+KEEP_ALIVE_SECONDS = 75
+"""How long a connection may idle; longer than proxies keep theirs, so that none asks on one that we just closed."""
 
 
 class StrictProtocol(HttpToolsProtocol):
-    """One connection of a listener."""
+    """One connection of a listener. `_begun` is when the request that is arriving began; None between requests."""
 
+    problems: ClassVar[Problems] = Problems(os.urandom)
     _in_head = True
     _head_bytes = 0
+    _begun: float | None = None
+    _unread_before = False
+    _watch: asyncio.TimerHandle
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """A client connected; its first request is due."""
+        super().connection_made(transport)
+        self._begun = self.loop.time()
+        self._watch = self.loop.call_later(REQUEST_SECONDS, self._check_progress)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._watch.cancel()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrived; answer 400 and close when the head of a request goes on for ever."""
+        """Parse what arrived; refuse and close when the head of a request goes on for ever."""
+        if self._begun is None and data[0] in b"\r\n":
+            # Empty lines between requests are skipped (RFC 9112 section 2.2), and keep no idle connection open.
+            data = data.lstrip(b"\r\n")
+            if not data:
+                return
         super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
-            self._head_bytes += len(data)
-            if self._head_bytes > _HEAD_CUT:
-                self.send_400_response("The head of the request is too large.")
+        if self._in_head:
+            # The packet in which a head begins may hold other requests before it, so it does not count.
+            self._head_bytes = 0 if self._head_bytes < 0 else self._head_bytes + len(data)
+            if self._head_bytes > HEADERS_LIMIT:
+                self.refuse(Refusal(Code.PAYLOAD_TOO_LARGE, "the head of the request does not end"))
+
+    def send_400_response(self, msg: str) -> None:
+        """What is not HTTP, or not HTTP as we take it."""
+        self.refuse(Refusal(Code.REQUEST_INVALID, msg))
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer a refusal of what is arriving, and close; an answer that is still owed comes first, and alone."""
+        if self.transport.is_closing():
+            return
+        cycle: RequestResponseCycle | None = self.cycle
+        if self._in_head and cycle is not None and not cycle.response_complete:
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        self.write_answer(self.problems.answer(refusal), keep_alive=False)
+
+    def write_answer(self, answer: Answer, *, keep_alive: bool) -> None:
+        """Write a whole answer at once."""
+        if answer.rendered is None:
+            answer.rendered = b"".join([b"%b: %b\r\n" % header for header in answer.headers])
+        defaults = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
+        end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+        self.transport.write(b"".join((STATUS_LINE[answer.status], defaults, answer.rendered, end, answer.body)))
+        if not keep_alive:
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         """A new request begins."""
         super().on_message_begin()
         self._in_head = True
+        self._head_bytes = -1
+        self._begun = self.loop.time()
 
     def on_headers_complete(self) -> None:
-        """The head is complete; an exception here becomes uvicorn's 400 and closes the connection."""
-        self._in_head = False
-        self._head_bytes = 0
+        """The head is complete; an exception here becomes a 400 and closes the connection."""
+        if self.transport.is_closing():
+            raise ValueError("a request after the one that closed the connection")
         if not self.url.startswith(b"/") or b"#" in self.url:
             raise ValueError("the request target is not in origin form")
+        for name, _ in self.headers:
+            if name == b"host":
+                break
+        else:
+            if self.parser.get_http_version() != "1.0":
+                raise ValueError("no Host")
+        self._in_head = False
+        self.start_request()
+
+    def start_request(self) -> None:
+        """Hand the request to the application."""
         super().on_headers_complete()
-        if not self.parser.should_upgrade():
-            self.headers = []
+        self.headers = []
+        if self.parser.should_upgrade():
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        """The request has arrived."""
+        self._begun = None
+        super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: an upgrade is the client's wish, not a fault."""
+
+    def _check_progress(self) -> None:
+        """End a connection whose request does not come to its end, or whose client does not read."""
+        waited = 0.0 if self._begun is None else self.loop.time() - self._begun
+        if waited >= REQUEST_SECONDS or (self._unread_before and self.flow.write_paused):
+            self.transport.abort()
+            return
+        self._unread_before = self.flow.write_paused
+        self._watch = self.loop.call_later(REQUEST_SECONDS - waited, self._check_progress)
 
 
 def listener_config(app: object, protocol: type[StrictProtocol], *, drain_seconds: int) -> Config:
@@ -55,14 +147,14 @@ def listener_config(app: object, protocol: type[StrictProtocol], *, drain_second
     from uvicorn.config import Config  # noqa: PLC0415 - a library user of the middleware never needs it
 
     return Config(
-        app,  # type: ignore[arg-type]
+        app,  # type: ignore[arg-type]  # an ASGI application, whose type uvicorn spells in its own way
         http=protocol,
         ws="none",
-        loop="auto",
         lifespan="off",
         log_config=None,
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=drain_seconds,
     )

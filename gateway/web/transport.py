@@ -7,14 +7,11 @@ read in one place, and two of them in one request are refused, never ranked (RFC
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from msgspec import Struct
 
 from gateway.errors import Code, Refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 HEADERS_LIMIT = 32 * 1024
 BODY_LIMIT = 64 * 1024
@@ -88,10 +85,10 @@ def one_token(*tokens: bytes | None) -> bytes:
 
 def _bearer(authorization: bytes) -> bytes | None:
     """The token of an `Authorization` header; None for another scheme, which is not ours to judge."""
-    scheme, _, token = authorization.partition(b" ")
-    if scheme.lower() != b"bearer":
+    if authorization[:6].lower() != b"bearer":
         return None
-    token = token.strip(b" ")
-    if not token:
+    # Whatever begins like the scheme is a credential: a tab or a quote must not make it nobody's (advisory B18).
+    token = authorization[6:].strip(b" ")
+    if not token or authorization[6:7] != b" ":
         raise Refusal(Code.TOKEN_MALFORMED, "the Bearer scheme without a token", field="authorization")
     return token

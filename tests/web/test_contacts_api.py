@@ -117,7 +117,8 @@ def test_r33_a_bad_body_is_refused_with_its_place(server: Server, body: Any, sta
     assert error(reply)["field"] == field
     if "external_id" in body:
         path = f"/contacts/find_by_external_id/{quote(str(body['external_id']), safe='')}"
-        assert server.admin("GET", path).status == 404
+        found = server.admin("GET", path)
+        assert (found.status, error(found)["code"]) == (404, "not_found")
 
 
 def test_s8_the_same_rules_guard_the_api(server: Server) -> None:

@@ -75,7 +75,7 @@ def test_a_numeric_user_id_is_its_decimal_text(server: Server) -> None:
     ],
 )
 def test_a_bad_body_is_refused(server: Server, body: bytes, content_type: str, status: int) -> None:
-    """Not JSON, not an object, a wrong type, duplicate members, an unknown workspace or type, too large: never a 5xx."""
+    """Not JSON, no object, a wrong type, duplicate members, an unknown workspace or type, too large: never a 5xx."""
     reply = server.request(
         "POST", "/messenger/login", server.token("x"), headers={"Content-Type": content_type}, body=body
     )
@@ -110,7 +110,8 @@ def test_a_refusal_tells_no_more_than_its_code(server: Server) -> None:
     token = server.token("undefined", email="hidden@example.com")
     reply = server.login(token)
     assert (reply.status, reply.code) == (422, "user_id_placeholder")
-    assert set(reply.json()) == {"type", "title", "status", "code", "request_id"}
+    assert set(reply.json()) == {"type", "title", "status", "detail", "code", "field", "request_id"}
+    assert reply.json()["field"] == "user_id"
     log = (server.folder / "log").read_text()
     assert json.loads(log.splitlines()[-1])["request_id"] == reply.json()["request_id"]
     for part in [*token.split("."), "hidden@example.com"]:
@@ -118,11 +119,18 @@ def test_a_refusal_tells_no_more_than_its_code(server: Server) -> None:
         assert part.encode() not in reply.body
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "BREW"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "PROPFIND"])
 def test_a24_only_listed_methods(server: Server, method: str) -> None:
     """Another method than POST: 405 and the list of those that stand."""
     reply = server.request(method, "/messenger/login", server.token("x"))
     assert (reply.status, reply.headers.get("allow")) == (405, "POST")
+
+
+@pytest.mark.parametrize("path", ["/messenger/login", "/auth", "/healthz"])
+def test_a24_a_method_that_nobody_knows(server: Server, path: str) -> None:
+    """What is no registered method is not HTTP to the parser: 400, and nothing is dispatched."""
+    reply = server.request("BREW", path, server.token("brewed"))
+    assert (reply.status, reply.code, reply.headers["connection"]) == (400, "request_invalid", "close")
 
 
 def test_elsewhere_is_nothing(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -37,7 +38,7 @@ def _secret() -> str:
 
 
 @pytest.fixture(name="authenticator")
-async def _authenticator(tmp_path: Path, secret: str) -> Authenticator:
+def _authenticator(tmp_path: Path, secret: str) -> Authenticator:
     """An authenticator from a configuration file, its store migrated and not yet open."""
     config = tmp_path / "gateway.toml"
     (tmp_path / "secret").write_text(secret)
@@ -51,7 +52,7 @@ profile = "intercom"
 secrets = [{{ id = "one", secret_file = "{tmp_path / "secret"}" }}]
 """)
     authenticator = create_authenticator(config)
-    await authenticator.store.migrate()
+    asyncio.run(authenticator.store.migrate())
     return authenticator
 
 

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
     from tests.web.conftest import Server
 
-_VARIES = re.compile(
-    rb'(?<=\r\ndate: )[^\r]*|(?<="request_id":")[0-9a-f]{16}|(?<="(?:user|login)_id":")[^"]*|[0-9a-f]{24}'
-)
+_VARIES = re.compile(rb'(?<=\r\ndate: )[^\r]*|(?<="request_id":")[0-9a-f]{16}|[0-9a-f]{24}|(?<=_at":)[0-9]+')
 
 HEADS = {
     "login": b"POST /messenger/login HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
@@ -126,9 +124,9 @@ def test_security_4_1_a_trailer_is_no_header(server: Server, asgi_server: Server
 
 
 def test_a_head_without_end_is_cut_off(server: Server) -> None:
-    """A megabyte of header is answered 400 and the connection closed, long before the megabyte is kept."""
+    """A megabyte of header is refused and the connection closed, long before the megabyte is kept."""
     received = server.raw(b"GET /auth HTTP/1.1\r\nHost: gateway\r\nX: " + b"x" * 1_000_000)
-    assert received == b"" or received.startswith(b"HTTP/1.1 400")
+    assert received == b"" or received.startswith(b"HTTP/1.1 413")
 
 
 @pytest.mark.parametrize("target", [b"@evil.example", b"http://evil.example/auth", b"/auth#x", b"*", b"auth"])
