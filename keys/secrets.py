@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -19,9 +20,10 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 from keys.errors import KeyMaterialError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _HASH_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
+_LAYERS = 3
 _WELL_KNOWN = (
     "secret",
     "password",
@@ -80,15 +82,26 @@ def is_common(text: str) -> bool:
 
 
 def looks_like_public_key(material: bytes) -> bool:
-    """Whether bytes are asymmetric key material in any of the forms in which it travels."""
-    forms = [material, material.lstrip(b"\xef\xbb\xbf \t\r\n")]
-    compact = re.sub(rb"\s", b"", material)
-    for decode in (base64.b64decode, base64.urlsafe_b64decode, binascii.unhexlify):
-        try:
-            forms.append(decode(compact + b"=" * (-len(compact) % 4) if decode is not binascii.unhexlify else compact))
-        except (ValueError, binascii.Error):
-            continue
+    """Whether bytes are asymmetric key material in any of the forms in which it travels, packed up to three times."""
+    forms = {material}
+    for _ in range(_LAYERS):
+        if any(_is_key(form) for form in forms):
+            return True
+        forms = {unpacked for form in forms for unpacked in _unpacked(form)}
     return any(_is_key(form) for form in forms)
+
+
+def _unpacked(form: bytes) -> Iterator[bytes]:
+    """What may lie below: without blanks and byte order marks, without the NULs of UTF-16, out of base64 or hex."""
+    yield form.strip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+    if b"\0" in form:
+        yield form.replace(b"\0", b"")
+    compact = re.sub(rb"\s", b"", form)
+    padded = compact + b"=" * (-len(compact) % 4)
+    decoders = ((base64.b64decode, padded), (base64.urlsafe_b64decode, padded), (binascii.unhexlify, compact))
+    for decode, packed in decoders:
+        with suppress(ValueError):
+            yield decode(packed)
 
 
 _KEY_MARKS = (
@@ -101,8 +114,6 @@ _KEY_MARKS = (
 
 def _is_key(form: bytes) -> bool:
     if any(pattern.search(form) for pattern in _KEY_MARKS):
-        return True
-    if b"\0" in form and any(word in form for word in (b"k\0t\0y", b"B\0E\0G\0I\0N")):
         return True
     return any(_loads(load, form) for load in _DER_LOADERS)
 

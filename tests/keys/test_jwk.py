@@ -112,7 +112,8 @@ def test_a02_an_alg_of_another_kind_of_key_is_refused(kind: str) -> None:
 def test_r11_private_members_are_refused(kind: str) -> None:
     """R11: a public set holds no private member, whatever its value; the message does not hold it either."""
     for member in ("d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"):
-        for value in ("c2VjcmV0LXNlY3JldA", "", None, []):
+        values: tuple[object, ...] = ("c2VjcmV0LXNlY3JldA", "", None, [])
+        for value in values:
             with pytest.raises(KeyMaterialError, match="private members") as caught:
                 key_from_jwk({**jwk_of(kind), member: value})
             assert "c2VjcmV0" not in str(caught.value)
