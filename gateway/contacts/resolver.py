@@ -4,28 +4,36 @@ The order is external_id, then, only where the table says so, email; never a sil
 An email joins records only when both sides are proven: the token signs it, and the record holds it as signed or
 imported. An address that somebody merely claimed links nothing and hides nobody (advisories C01, C02, C06, C07).
 
-A contact that stands as the token says is found with one look-up. Everything else (create, link, restore, changed
-attributes) is decided inside one transaction that holds the identifiers, so parallel first logins make one contact.
+A contact that stands as the token says is found with one look-up by its user_id, with two by its email, and nothing is
+written; `signed_values.py` says what a token writes, and when. Everything else (create, link, restore, changed values)
+is decided inside one transaction that holds the identifiers, so parallel first logins make one contact.
 """
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from gateway.contacts.alarm import EMAIL_CHANGED, SHARED_USER_ID, email_change, looks_shared
 from gateway.contacts.contact import Contact, Role, State, is_contact_id, mint_contact_id
+from gateway.contacts.signed_values import with_signed_values
 from gateway.contacts.store import Event
-from gateway.errors import Code, Refusal
+from gateway.errors import Code, ContactConflict, Outage, Refusal
 from gateway.identity.principal import Principal, Proof
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from gateway.contacts.store import ContactStore, ContactTransaction
+    from gateway.contacts.store import ContactReader, ContactStore, ContactTransaction
+
+_log = logging.getLogger(__name__)
+
+_ATTEMPTS = 3
+_LISTED = 10  # holders of an email that are named beside a new contact
 
 
 class EmailConflict(StrEnum):
@@ -45,7 +53,7 @@ class MatchedBy(StrEnum):
 
 
 class ResolutionPolicy(Struct, frozen=True):
-    """A workspace's choices. `alarm_emails` distinct emails on one user_id within `alarm_window` seconds raise an alarm."""
+    """A workspace's choices. `alarm_emails` emails on one user_id within `alarm_window` seconds raise an alarm."""
 
     email_conflict: EmailConflict = EmailConflict.FLAG
     create_on_first_sight: bool = True
@@ -57,7 +65,7 @@ class ResolutionPolicy(Struct, frozen=True):
 class Identity(Struct, frozen=True):
     """Who a verified token is to us: the principal and the contact, and how the one led to the other.
 
-    Offers what Starlette expects of `request.user`. `alarmed` says that this user_id now looks shared by several people.
+    Offers what Starlette expects of `request.user`. `alarmed` says that this user_id looks shared by several people.
     """
 
     principal: Principal
@@ -105,22 +113,33 @@ class Resolver:
 
     async def resolve(self, principal: Principal) -> Identity:
         """Return the identity; raise `Refusal` (identity and contact codes) or `Outage(store_unavailable)`."""
-        contact = await self._store.find_by_external_id(principal.workspace, principal.user_id)
-        if contact is not None:
-            self._admit(contact)
-            if contact.state is State.LIVE and _with_signed_values(contact, principal) is contact:
-                return Identity(principal, contact, MatchedBy.EXTERNAL_ID)
-        return await self._store.write(lambda transaction: self._settle(transaction, principal))
+        standing = await self._standing(principal)
+        if standing is not None:
+            return standing
+        for _ in range(_ATTEMPTS):
+            try:
+                identity = await self._store.write(lambda transaction: self._settle(transaction, principal))
+            except ContactConflict:  # a writer that does not lock, such as an API client, took the user_id meanwhile
+                continue
+            if identity.alarmed:
+                _log.warning(
+                    "%s/%s: its user_id looks shared by several people", principal.workspace, identity.identity
+                )
+            return identity
+        raise Outage(Code.STORE_UNAVAILABLE, "the user_id was taken and released over and over")
 
-    async def preview(self, principal: Principal) -> Identity | None:
-        """The contact that a principal would meet, changing nothing; None when one would be made or linked."""
+    async def _standing(self, principal: Principal) -> Identity | None:
+        """The identity that is found as the token says, with nothing to write; None when there is more to do."""
         contact = await self._store.find_by_external_id(principal.workspace, principal.user_id)
-        if contact is not None:
-            self._admit(contact)
-            return Identity(principal, contact, MatchedBy.EXTERNAL_ID)
-        holders = await self._proven_holders(self._store, principal)
-        if principal.by_email and holders:
-            return Identity(principal, _only(holders), MatchedBy.EMAIL)
+        matched_by = MatchedBy.EXTERNAL_ID
+        if contact is None and principal.by_email:
+            holders = await self._proven_holders(self._store, principal)
+            contact, matched_by = holders[0] if len(holders) == 1 else None, MatchedBy.EMAIL
+        if contact is None:
+            return None
+        self._admit(contact)
+        if contact.state is State.LIVE and with_signed_values(contact, principal) is contact:
+            return Identity(principal, contact, matched_by)
         return None
 
     async def _settle(self, transaction: ContactTransaction, principal: Principal) -> Identity:
@@ -150,14 +169,11 @@ class Resolver:
         flagged = holders if policy.email_conflict is EmailConflict.FLAG else ()
         return await self._created(transaction, principal, flagged)
 
-    async def _proven_holders(
-        self, reader: ContactStore | ContactTransaction, principal: Principal
-    ) -> Sequence[Contact]:
+    async def _proven_holders(self, reader: ContactReader, principal: Principal) -> Sequence[Contact]:
         """The live contacts that hold the principal's email with proof; nobody when the token does not prove it."""
         if principal.email is None or principal.email_proof is not Proof.SIGNED:
             return ()
-        holders = await reader.find_by_email(principal.workspace, principal.email, limit=10)
-        return [holder for holder in holders if holder.email_proof is not Proof.CLAIMED]
+        return await reader.find_by_email(principal.workspace, principal.email, limit=_LISTED, proven=True)
 
     def _admit(self, contact: Contact) -> None:
         """Refuse blocked contacts, and archived ones where the workspace does not restore them at login."""
@@ -171,27 +187,39 @@ class Resolver:
     ) -> Identity:
         """A standing contact: restored if archived, brought up to what the token signs."""
         self._admit(contact)
-        now = int(self._clock())
-        if contact.state is State.ARCHIVED:
-            await self._note(transaction, principal, contact, "restored", {}, {})
-        updated = _with_signed_values(replace(contact, state=State.LIVE), principal)
+        updated = with_signed_values(replace(contact, state=State.LIVE), principal)
         if updated == contact:
             return Identity(principal, contact, matched_by)
-        updated = replace(updated, updated_at=now)
+        updated = replace(updated, updated_at=int(self._clock()))
         await transaction.update(updated)
-        alarmed = False
-        if updated.email != contact.email:
-            before, after = {"email": contact.email}, {"email": updated.email}
-            alarmed = await self._looks_shared(transaction, contact, updated)
-            await self._note(transaction, principal, contact, "email_changed", before, after)
-            if alarmed:
-                await self._note(transaction, principal, contact, "shared_user_id", {}, after)
+        if contact.state is State.ARCHIVED:
+            await self._note(transaction, principal, contact, "restored", {}, {})
+        alarmed = updated.email != contact.email and await self._email_changed(transaction, principal, contact, updated)
         return Identity(principal, updated, matched_by, alarmed=alarmed)
+
+    async def _email_changed(
+        self, transaction: ContactTransaction, principal: Principal, contact: Contact, updated: Contact
+    ) -> bool:
+        """Note a change of email, and the alarm that it may raise, once in its window; whether it did."""
+        policy = self._policies[contact.workspace_id]
+        alarmed = await looks_shared(
+            transaction,
+            contact,
+            updated,
+            principal,
+            emails=policy.alarm_emails,
+            since=int(self._clock()) - policy.alarm_window,
+        )
+        before, after = email_change(contact, updated, principal)
+        await self._note(transaction, principal, contact, EMAIL_CHANGED, before, after)
+        if alarmed:
+            await self._note(transaction, principal, contact, SHARED_USER_ID, {}, after)
+        return alarmed
 
     async def _linked(self, transaction: ContactTransaction, principal: Principal, contact: Contact) -> Identity:
         """The backfill: a contact known by its email gets its user_id; its contact id stays."""
         linked = replace(
-            _with_signed_values(contact, principal),
+            with_signed_values(contact, principal),
             external_id=principal.user_id,
             role=Role.USER,
             updated_at=int(self._clock()),
@@ -214,7 +242,7 @@ class Resolver:
             created_at=now,
             updated_at=now,
         )
-        contact = _with_signed_values(blank, principal)
+        contact = with_signed_values(blank, principal)
         await transaction.insert(contact)
         after = {"external_id": contact.external_id, "email": contact.email}
         await self._note(transaction, principal, contact, "created", {}, after)
@@ -222,18 +250,6 @@ class Resolver:
             pair = {"email": contact.email, "held_by": [holder.id for holder in flagged]}
             await self._note(transaction, principal, contact, "email_conflict", {}, pair)
         return Identity(principal, contact, MatchedBy.FIRST_SIGHT, created=True)
-
-    async def _looks_shared(self, transaction: ContactTransaction, contact: Contact, updated: Contact) -> bool:
-        """Whether one user_id has been seen with many emails, or flips A-B-A, within the window (S9, C09)."""
-        policy = self._policies[contact.workspace_id]
-        since = int(self._clock()) - policy.alarm_window
-        history = await transaction.events(contact.workspace_id, contact.id)
-        recent = [event for event in history if event.at >= since]
-        if any(event.kind == "shared_user_id" for event in recent):
-            return False
-        changes = [event for event in recent if event.kind == "email_changed"]
-        left_behind = {event.before.get("email") for event in changes} - {None}
-        return updated.email in left_behind or len(left_behind | {contact.email, updated.email}) >= policy.alarm_emails
 
     async def _note(  # noqa: PLR0913, PLR0917 - the columns of a line of history
         self,
@@ -262,22 +278,3 @@ def _only(holders: Sequence[Contact]) -> Contact:
     if len(holders) > 1:
         raise Refusal(Code.EMAIL_AMBIGUOUS, f"{len(holders)} contacts hold this email", field="email")
     return holders[0]
-
-
-def _with_signed_values(contact: Contact, principal: Principal) -> Contact:
-    """The contact with what the token says of it; the very same object when nothing differs.
-
-    A claimed email only fills a blank or replaces another claim: it never overwrites a proven one.
-    """
-    changes = {name: value for name, value in principal.attributes.items() if getattr(contact, name) != value}
-    if principal.email is not None:
-        proven = principal.email_proof is Proof.SIGNED
-        if proven or contact.email_proof in (None, Proof.CLAIMED):
-            if contact.email != principal.email:
-                changes["email"] = principal.email
-            if contact.email_proof is not principal.email_proof:
-                changes["email_proof"] = principal.email_proof
-    custom = contact.custom_attributes
-    if any(custom.get(name, msgspec.UNSET) != value for name, value in principal.custom_attributes.items()):
-        changes["custom_attributes"] = {**custom, **principal.custom_attributes}
-    return replace(contact, **changes) if changes else contact

@@ -57,10 +57,9 @@ FIND = f"{_ANSWER} AND c.id = $2"
 FIND_BY_EXTERNAL_ID = f"{_ANSWER} AND c.external_id = $2"
 RECORD_OF_ID = f"SELECT {_list(COLUMNS)} FROM contacts WHERE workspace_id = $1 AND id = $2"
 HOLDER = f"SELECT {_list(COLUMNS)} FROM contacts WHERE workspace_id = $1 AND external_id = $2"
-FIND_BY_EMAIL = (
-    f"SELECT {_list(COLUMNS)} FROM contacts WHERE workspace_id = $1 AND email = $2 AND state = 'live' "
-    "ORDER BY created_at, id LIMIT $3"
-)
+_HOLDERS = f"SELECT {_list(COLUMNS)} FROM contacts WHERE workspace_id = $1 AND email = $2 AND state = 'live'"
+FIND_BY_EMAIL = f"{_HOLDERS} ORDER BY created_at, id LIMIT $3"
+FIND_BY_PROVEN_EMAIL = f"{_HOLDERS} AND email_proof IN ('signed', 'imported') ORDER BY created_at, id LIMIT $3"
 INSERT = f"INSERT INTO contacts ({_list(COLUMNS)}) VALUES ({_places(len(COLUMNS))}) ON CONFLICT DO NOTHING RETURNING id"
 _WORKSPACE, _ID = f"${len(COLUMNS) - 1}", f"${len(COLUMNS)}"
 UPDATE = (
@@ -68,6 +67,7 @@ UPDATE = (
     f"WHERE workspace_id = {_WORKSPACE} AND id = {_ID} AND NOT EXISTS (SELECT 1 FROM contacts other "
     f"WHERE other.workspace_id = {_WORKSPACE} AND other.external_id = $1 AND other.id <> {_ID}) RETURNING id"
 )
+MERGED_INTO = "SELECT merged_into FROM contacts WHERE workspace_id = $1 AND id = $2"
 ABSORBED = "SELECT id FROM contacts WHERE workspace_id = $1 AND merged_into = $2"
 REPOINT = "UPDATE contacts SET merged_into = $1 WHERE workspace_id = $2 AND merged_into = $3 RETURNING id"
 MERGE = (
@@ -76,10 +76,9 @@ MERGE = (
 )
 DELETE = "DELETE FROM contacts WHERE workspace_id = $1 AND id = $2 RETURNING id"
 FORGET = "UPDATE contact_events SET before = '{}', after = '{}' WHERE workspace_id = $1 AND contact_id = $2"
-EVENTS = (
-    f"SELECT {_list(EVENT_COLUMNS)} FROM contact_events "
-    "WHERE workspace_id = $1 AND contact_id = $2 ORDER BY seq DESC LIMIT $3"
-)
+_EVENTS = f"SELECT {_list(EVENT_COLUMNS)} FROM contact_events WHERE workspace_id = $1 AND contact_id = $2"
+EVENTS = f"{_EVENTS} ORDER BY seq DESC LIMIT $3"
+EVENTS_OF_KIND = f"{_EVENTS} AND kind = $3 AND kind <> 'created' ORDER BY seq DESC LIMIT $4"
 RECORD = f"INSERT INTO contact_events ({_list(EVENT_COLUMNS)}) VALUES ({_places(len(EVENT_COLUMNS))})"
 FIND_ACCESS_TOKEN = f"SELECT {_list(ACCESS_TOKEN_COLUMNS)} FROM access_tokens WHERE digest = $1"
 ACCESS_TOKENS = f"SELECT {_list(ACCESS_TOKEN_COLUMNS)} FROM access_tokens ORDER BY created_at, id"
@@ -131,15 +130,24 @@ class SqlReader(ABC):
         check_storable((workspace_id, external_id))
         return answer_of(await self._fetch(FIND_BY_EXTERNAL_ID, workspace_id, external_id))
 
-    async def find_by_email(self, workspace_id: str, email: str, *, limit: int = 3) -> Sequence[Contact]:
+    async def find_by_email(
+        self, workspace_id: str, email: str, *, limit: int = 3, proven: bool = False
+    ) -> Sequence[Contact]:
         """See `ContactReader.find_by_email`."""
         check_storable((workspace_id, email))
-        return [contact_of(row) for row in await self._fetch(FIND_BY_EMAIL, workspace_id, email, limit)]
+        sql = FIND_BY_PROVEN_EMAIL if proven else FIND_BY_EMAIL
+        return [contact_of(row) for row in await self._fetch(sql, workspace_id, email, limit)]
 
-    async def events(self, workspace_id: str, contact_id: str, *, limit: int = 100) -> Sequence[Event]:
+    async def events(
+        self, workspace_id: str, contact_id: str, *, limit: int = 100, kind: str | None = None
+    ) -> Sequence[Event]:
         """See `ContactReader.events`."""
-        check_storable((workspace_id, contact_id))
-        return [event_of(row) for row in await self._fetch(EVENTS, workspace_id, contact_id, limit)]
+        check_storable((workspace_id, contact_id, kind))
+        if kind is None:
+            rows = await self._fetch(EVENTS, workspace_id, contact_id, limit)
+        else:
+            rows = await self._fetch(EVENTS_OF_KIND, workspace_id, contact_id, kind, limit)
+        return [event_of(row) for row in rows]
 
     async def find_access_token(self, digest: bytes) -> AccessToken | None:
         """See `ContactReader.find_access_token`."""
@@ -162,8 +170,12 @@ class SqlReader(ABC):
 class SqlTransaction(SqlReader):
     """The writes of `ContactTransaction`; `changed` collects what the subscribers must hear after the commit.
 
-    A new record is no change: nobody was ever told anything about it.
+    A new record is no change: nobody was ever told anything about it. A step that fails may leave its record there,
+    which costs a look-up and nothing else.
     """
+
+    merged_into_of = MERGED_INTO
+    """The statement that finds a record's survivor and, in an engine where works run side by side, holds the record."""
 
     def __init__(self) -> None:
         self.changed: list[tuple[str, str]] = []
@@ -186,27 +198,24 @@ class SqlTransaction(SqlReader):
         """See `ContactTransaction.update`."""
         contact = await self._with_last_survivor(contact)
         workspace_id, contact_id, *values = row_of(contact)
+        await self._changes_answer_of(workspace_id, contact_id)
         for _ in range(_ATTEMPTS):
             if await self._fetch(UPDATE, *values, workspace_id, contact_id):
                 break
-            if not await self._fetch(RECORD_OF_ID, workspace_id, contact_id):
-                raise ContactNotFound(contact_id)
             await self._raise_conflict(contact, HOLDER, "external_id", contact.external_id)
         else:
             raise _LOST
         if contact.merged_into is not None:
             await self._repoint(workspace_id, contact_id, contact.merged_into)
-        self.changed.append((workspace_id, contact_id))
 
     async def delete(self, workspace_id: str, contact_id: str) -> None:
         """See `ContactTransaction.delete`."""
         check_storable((workspace_id, contact_id))
         absorbed = [row[0] for row in await self._fetch(ABSORBED, workspace_id, contact_id)]
         for gone in (contact_id, *absorbed):
-            if not await self._fetch(DELETE, workspace_id, gone):
-                raise ContactNotFound(gone)
+            await self._changes_answer_of(workspace_id, gone)
+            await self._fetch(DELETE, workspace_id, gone)
             await self._fetch(FORGET, workspace_id, gone)
-            self.changed.append((workspace_id, gone))
 
     async def merge(self, workspace_id: str, source_id: str, into_id: str, *, now: int) -> None:
         """See `ContactTransaction.merge`. Each id stands for the record that answers for it.
@@ -236,6 +245,19 @@ class SqlTransaction(SqlReader):
         """See `ContactTransaction.revoke_access_token`."""
         check_storable((token_id, now))
         return bool(await self._fetch(REVOKE_ACCESS_TOKEN, now, token_id))
+
+    async def _changes_answer_of(self, workspace_id: str, contact_id: str) -> None:
+        """Let be heard that a record, held from now on, is to change, and with it what its survivor answered for.
+
+        `ContactNotFound` when it is gone.
+        """
+        rows = await self._fetch(self.merged_into_of, workspace_id, contact_id)
+        if not rows:
+            raise ContactNotFound(contact_id)
+        self.changed.append((workspace_id, contact_id))
+        survivor = rows[0][0]
+        if survivor is not None:
+            self.changed.append((workspace_id, survivor))
 
     async def _with_last_survivor(self, contact: Contact) -> Contact:
         """A merged record pointing at the end of its chain."""

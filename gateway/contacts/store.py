@@ -9,9 +9,10 @@
   write survives kill -9 and, where the disk keeps its promises, a power cut. Two works that lock the same
   identifier run one after the other. `work` may run again from its beginning after a lost race, so it touches nothing
   but the transaction that it is given. When it raises, nothing it did is kept and the exception comes out of `write`.
-* **Changes.** Each subscriber hears (workspace, contact_id) of every record whose answer may have changed: at once for
-  writes of this process, within one second for those of another. `hears_changes` is False while that cannot be promised;
-  after such a deaf time the subscriber hears `EVERYTHING` in place of a contact id, before `hears_changes` is True again.
+* **Changes.** Each subscriber hears (workspace, contact_id) of every record whose answer may have changed, and of the
+  survivor that may have answered for it until then: at once for writes of this process, within one second for those of
+  another. `hears_changes` is False while that cannot be promised; after such a deaf time the subscriber hears
+  `EVERYTHING` in place of a contact id, before `hears_changes` is True again.
 * **Failure.** What the engine cannot do now is `Outage(store_unavailable)`; no driver's exception crosses this line.
 * **Time** is given by the caller, in whole seconds UTC. Ids are minted by the caller.
 """
@@ -60,11 +61,21 @@ class ContactReader(Protocol):
     async def find_by_external_id(self, workspace_id: str, external_id: str) -> Contact | None:
         """The record that answers for an external id today: its holder, or the survivor of its merges."""
 
-    async def find_by_email(self, workspace_id: str, email: str, *, limit: int = 3) -> Sequence[Contact]:
-        """The live records with an email (compared spelling), oldest first, at most `limit`."""
+    async def find_by_email(
+        self, workspace_id: str, email: str, *, limit: int = 3, proven: bool = False
+    ) -> Sequence[Contact]:
+        """The live records with an email (compared spelling), oldest first, at most `limit`.
 
-    async def events(self, workspace_id: str, contact_id: str, *, limit: int = 100) -> Sequence[Event]:
-        """The history of a record, newest first, at most `limit` lines."""
+        `proven` leaves out those that merely claim it, however many they are.
+        """
+
+    async def events(
+        self, workspace_id: str, contact_id: str, *, limit: int = 100, kind: str | None = None
+    ) -> Sequence[Event]:
+        """The history of a record, newest first, at most `limit` lines.
+
+        `kind` picks the lines of one kind of change, however many others there are; `created` is no change.
+        """
 
     async def find_access_token(self, digest: bytes) -> AccessToken | None:
         """The access token with this SHA-256 digest, revoked or not."""
@@ -86,8 +97,9 @@ class ContactTransaction(ContactReader, Protocol):
         """Write all fields of a standing record; `ContactConflict`, or `ContactNotFound` when it is gone."""
 
     async def delete(self, workspace_id: str, contact_id: str) -> None:
-        """Remove a record, and what was merged into it, for ever, with the personal data in its history (`before`
-        and `after` of its events); the identifiers become free. `ContactNotFound` when none stands.
+        """Remove a record, and what was merged into it, for ever; the identifiers become free.
+
+        The personal data in its history (`before` and `after`) go too. `ContactNotFound` when none stands.
         """
 
     async def merge(self, workspace_id: str, source_id: str, into_id: str, *, now: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -128,7 +129,7 @@ class ResolverConformance:
 
     @pytest.mark.parametrize("external_id", [None, "a@example.com"], ids=["without-id", "email-as-id"])
     async def test_an_email_without_a_user_id_is_linked(self, store: ContactStore, external_id: str | None) -> None:
-        """U and proven E, nobody with U, one live contact with E and no id of its own: linked, contact_id stays (S10)."""
+        """U and proven E, nobody with U, one live contact with E and no id of its own: linked (S10)."""
         known = contact(email="a@example.com", external_id=external_id)
         await keep(store, known)
         identity = await resolver_of(store).resolve(principal("u-1", "a@example.com"))
@@ -165,7 +166,7 @@ class ResolverConformance:
     async def test_another_id_on_the_email_follows_the_policy(
         self, store: ContactStore, policy: EmailConflict, code: Code | None, holders: int
     ) -> None:
-        """U and E, E held by others: flag and allow make a separate contact, flag notes the pair, reject is a 409 (S6)."""
+        """U and E, E held by others: flag and allow make another contact, flag notes the pair, reject is a 409 (S6)."""
         await keep(store, *(contact(external_id=f"other-{n}", email="a@example.com") for n in range(holders)))
         resolver = resolver_of(store, email_conflict=policy)
         who = principal("u-1", "a@example.com")
@@ -242,7 +243,7 @@ class ResolverConformance:
         await keep(store, *chain)
 
         async def work(transaction: ContactTransaction) -> None:
-            for source, into in zip(chain, chain[1:], strict=False):
+            for source, into in pairwise(chain):
                 await transaction.merge(WORKSPACE, source.id, into.id, now=NOW)
 
         await store.write(work)
