@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import multiprocessing
+import os
 import signal
 import socket
 import sys
@@ -14,23 +16,41 @@ from typing import TYPE_CHECKING
 from uvicorn import Server
 
 from gateway.app import create_gateway
-from gateway.errors import SettingsInvalid
+from gateway.errors import GatewayError, SettingsInvalid
 from gateway.logs import configure_logging
 from gateway.web.express import express_protocol
 from gateway.web.protocol import StrictProtocol, listener_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from multiprocessing.process import BaseProcess
+
+    from uvicorn import Config
 
     from gateway.settings import Settings
 
 BACKLOG = 2048
-_RESTART_PAUSE = 1.0
+NOTICE_SECONDS = 2.0
+"""How long the listeners still accept after readiness went off, so that a load balancer can look away first."""
+
+_RESTART_SECONDS = 1.0
+_LONGEST_RESTART_SECONDS = 30.0
+_LOOK_SECONDS = 0.1
+
+_log = logging.getLogger(__name__)
 
 
 class _Listener(Server):
-    """A uvicorn server that leaves signals to us: two of them share one process."""
+    """A uvicorn server that leaves signals to us, for two of them share one process; `up` is set when it listens."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        self.up.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -41,13 +61,23 @@ class _Listener(Server):
 def serve(settings: Settings, *, banner: str | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code.
 
-    On the signal readiness goes off, the listeners close, and requests under way have `drain_seconds` to end. Raises
-    `SettingsInvalid` when an address cannot be bound, `StoreUnusable` when the store cannot be used.
+    On SIGTERM readiness goes off; a moment later (a tenth of `drain_seconds`, at most `NOTICE_SECONDS`) the listeners
+    close, and requests under way have the rest of `drain_seconds` to end. SIGINT, or a second SIGTERM, closes the
+    listeners at once. `banner` is printed when the listeners answer. Raises `SettingsInvalid` when an address cannot be
+    bound or a key not be used, `StoreUnusable` or `Outage` when the store cannot be opened.
     """
     sockets = {name: _bound(name, bind) for name, bind in _binds(settings).items()}
-    if settings.workers == 1:
-        return _run(settings, sockets, banner)
-    return _supervise(settings, sockets, banner)
+    configure_logging(settings.log_level)
+    if settings.workers > 1:
+        return _Supervisor(settings, sockets).run(lambda: _print(banner))
+    _run(settings, sockets, lambda: _print(banner))
+    return 0
+
+
+def _print(banner: str | None) -> None:
+    if banner:
+        sys.stdout.write(banner)
+        sys.stdout.flush()
 
 
 def _binds(settings: Settings) -> dict[str, str]:
@@ -62,84 +92,158 @@ def _bound(name: str, bind: str) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, int(port)))
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise SettingsInvalid([f"{name}.bind: cannot listen on {bind}: {error.strerror}"]) from error
-    listener.listen(BACKLOG)
-    listener.setblocking(False)
+    listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
     return listener
 
 
-def _run(settings: Settings, sockets: dict[str, socket.socket], banner: str | None = None) -> int:
-    """One process with both listeners."""
-    configure_logging(settings.log_level)
-    run = _serve_both(settings, sockets, banner)
+def _run(settings: Settings, sockets: dict[str, socket.socket], listening: Callable[[], None]) -> None:
+    """One process with both listeners; `listening` is called when they answer."""
+    run = _serve_both(settings, sockets, listening)
     try:
         import uvloop  # noqa: PLC0415 - not on every platform
     except ImportError:
         asyncio.run(run)
     else:
         uvloop.run(run)
-    return 0
 
 
-async def _serve_both(settings: Settings, sockets: dict[str, socket.socket], banner: str | None) -> None:
+async def _serve_both(settings: Settings, sockets: dict[str, socket.socket], listening: Callable[[], None]) -> None:
     gateway = create_gateway(settings)
     await gateway.authenticator.open()
     protocol = express_protocol(gateway.decision) if settings.public.express_lane else StrictProtocol
-    drain = settings.drain_seconds
-    servers = {
-        "public": _Listener(listener_config(gateway.public, protocol, drain_seconds=drain)),
-        "admin": _Listener(listener_config(gateway.admin, StrictProtocol, drain_seconds=drain)),
-    }
+    notice = min(NOTICE_SECONDS, settings.drain_seconds / 10)
+    drain = round(settings.drain_seconds - notice)
+    public = _Listener(listener_config(gateway.public, protocol, drain_seconds=drain))
+    admin = _Listener(listener_config(gateway.admin, StrictProtocol, drain_seconds=drain))
+    loop = asyncio.get_running_loop()
+
+    def close() -> None:
+        gateway.health.draining = True
+        public.should_exit = admin.should_exit = True
 
     def stop() -> None:
+        if gateway.health.draining:
+            close()
         gateway.health.draining = True
-        for server in servers.values():
-            server.should_exit = True
+        loop.call_later(notice, close)
 
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop)
-    if banner:
-        sys.stdout.write(banner)
-        sys.stdout.flush()
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    loop.add_signal_handler(signal.SIGINT, close)
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        # A supervisor that was killed leaves no orphans that go on serving.
+        loop.add_reader(supervisor.sentinel, close)
     try:
-        await asyncio.gather(*(server.serve([sockets[name]]) for name, server in servers.items()))
+        async with asyncio.TaskGroup() as group:
+            for name, server in (("public", public), ("admin", admin)):
+                group.create_task(server.serve([sockets[name]]))
+                await server.up.wait()
+            listening()
     finally:
         await gateway.authenticator.close()
 
 
-def _supervise(settings: Settings, sockets: dict[str, socket.socket], banner: str | None) -> int:
-    """Several workers over the same sockets; one that dies is started again, a stop reaches all of them."""
-    context = multiprocessing.get_context("spawn")
-    stopping = False
+def _work(settings: Settings, sockets: dict[str, socket.socket], listening: Callable[[], None]) -> None:
+    """A worker: what the process of a `_Worker` runs."""
+    configure_logging(settings.log_level)
+    try:
+        _run(settings, sockets, listening)
+    except GatewayError as error:
+        _log.error("a worker cannot serve", exc_info=error)
+        sys.exit(1)
 
-    def start() -> BaseProcess:
-        process = context.Process(target=_run, args=(settings, sockets))
-        process.start()
-        return process
 
-    def stop(_signal: int, _frame: object) -> None:
-        nonlocal stopping
-        stopping = True
+class _Worker:
+    """One of several processes; `patience` is how long it is waited before it is started again."""
 
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, stop)
-    workers = [start() for _ in range(settings.workers)]
-    if banner:
-        sys.stdout.write(banner)
-        sys.stdout.flush()
-    while not stopping:
-        time.sleep(0.2)
-        for index, worker in enumerate(workers):
-            if not worker.is_alive() and not stopping:
-                time.sleep(_RESTART_PAUSE)
-                workers[index] = start()
-    for worker in workers:
-        worker.terminate()
-    for worker in workers:
-        worker.join(settings.drain_seconds + 5)
-        if worker.is_alive():
-            worker.kill()
-    return 0
+    def __init__(self, settings: Settings, sockets: dict[str, socket.socket], patience: float) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._listening = context.Event()
+        self.patience = patience
+        self.process = context.Process(target=_work, args=(settings, sockets, self._listening.set))
+        self.process.start()
+        self.ended: float | None = None
+
+    @property
+    def listens(self) -> bool:
+        return self._listening.is_set()
+
+
+class _Supervisor:
+    """Starts the workers, starts one that dies again, and lets a stop reach all of them."""
+
+    def __init__(self, settings: Settings, sockets: dict[str, socket.socket]) -> None:
+        self._settings = settings
+        self._sockets = sockets
+        self._workers: list[_Worker] = []
+        self._signals: list[int] = []
+
+    def run(self, listening: Callable[[], None]) -> int:
+        """Supervise until SIGTERM or SIGINT; 1 when a worker cannot even start, and its error is in the log."""
+        # What no worker could use (keys, store) is told here once, in one line, before there are workers.
+        asyncio.run(_try_out(self._settings))
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda number, _frame: self._signals.append(number))
+        self._workers = [self._start(_RESTART_SECONDS) for _ in range(self._settings.workers)]
+        while not self._signals and not all(worker.listens for worker in self._workers):
+            if not all(worker.process.is_alive() for worker in self._workers):
+                self._stop(signal.SIGINT)
+                return 1
+            time.sleep(_LOOK_SECONDS)
+        listening()
+        while not self._signals:
+            time.sleep(_LOOK_SECONDS)
+            self._workers = [self._revived(worker) for worker in self._workers]
+        self._stop(self._signals[0])
+        return 0
+
+    def _start(self, patience: float) -> _Worker:
+        return _Worker(self._settings, self._sockets, patience)
+
+    def _revived(self, worker: _Worker) -> _Worker:
+        """The worker, or its successor; the wait doubles with each one that dies before it listens."""
+        if worker.process.is_alive():
+            return worker
+        now = time.monotonic()
+        if worker.ended is None:
+            worker.ended = now
+            ended = {"pid": worker.process.pid, "exit_code": worker.process.exitcode}
+            _log.error("a worker ended; another one takes its place", extra=ended)
+        if now - worker.ended < worker.patience:
+            return worker
+        worker.process.close()
+        patience = _RESTART_SECONDS if worker.listens else min(2 * worker.patience, _LONGEST_RESTART_SECONDS)
+        return self._start(patience)
+
+    def _stop(self, number: int) -> None:
+        """Hand the signal, and each that follows, to the workers; end those that do not end in time."""
+        for listener in self._sockets.values():
+            listener.close()
+        processes = [worker.process for worker in self._workers]
+        sent = len(self._signals)
+        _signal_all(processes, number)
+        deadline = time.monotonic() + self._settings.drain_seconds + 5
+        while any(process.is_alive() for process in processes) and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+            for following in self._signals[sent:]:
+                _signal_all(processes, following)
+            sent = len(self._signals)
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def _signal_all(processes: Iterable[BaseProcess], number: int) -> None:
+    for process in processes:
+        if process.is_alive() and process.pid is not None:
+            os.kill(process.pid, number)
+
+
+async def _try_out(settings: Settings) -> None:
+    authenticator = create_gateway(settings).authenticator
+    await authenticator.open()
+    await authenticator.close()

@@ -55,7 +55,7 @@ class Server(Struct, frozen=True):
 
     port: int
     admin_port: int
-    pid: int
+    process: subprocess.Popen[bytes]
     folder: Path
     secret: SigningKey
     issuer_key: SigningKey
@@ -113,9 +113,17 @@ class Server(Struct, frozen=True):
                     received += chunk
             return received
 
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
     def stop(self) -> None:
         """Ask it to stop."""
         os.kill(self.pid, signal.SIGTERM)
+
+    def exit_code(self) -> int:
+        """Wait for its end."""
+        return self.process.wait(timeout=30)
 
 
 def free_port() -> int:
@@ -155,6 +163,7 @@ def running_gateway(
     config = folder / "gateway.toml"
     config.write_text(f"""
 log_level = "info"
+drain_seconds = 10
 workers = {workers}
 [public]
 bind = "127.0.0.1:{port}"
@@ -183,7 +192,7 @@ jwks_file = "{folder / "jwks.json"}"
     process = subprocess.Popen([sys.executable, "-m", "gateway", "serve", "--config", str(config)], stderr=log)
     try:
         await_answer(process, port)
-        yield Server(port, admin_port, process.pid, folder, secret, issuer_key, access_token)
+        yield Server(port, admin_port, process, folder, secret, issuer_key, access_token)
     finally:
         process.terminate()
         try:
