@@ -187,8 +187,9 @@ class Resolver:
     ) -> Identity:
         """A standing contact: restored if archived, brought up to what the token signs."""
         self._admit(contact)
-        updated = with_signed_values(replace(contact, state=State.LIVE), principal)
-        if updated == contact:
+        live = contact if contact.state is State.LIVE else replace(contact, state=State.LIVE)
+        updated = with_signed_values(live, principal)
+        if updated is contact:
             return Identity(principal, contact, matched_by)
         updated = replace(updated, updated_at=int(self._clock()))
         await transaction.update(updated)

@@ -6,8 +6,10 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from msgspec.structs import replace
 
+from gateway.contacts.contact import State
 from gateway.contacts.store import EVERYTHING, ContactStore, ContactTransaction, Work
 from gateway.errors import ContactConflict
 from tests.contacts.records import WORKSPACE, contact, do, insert, merge, update
@@ -15,8 +17,6 @@ from tests.contacts.records import WORKSPACE, contact, do, insert, merge, update
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
-
-    import pytest
 
     from gateway.contacts.contact import Contact
 
@@ -156,6 +156,22 @@ class ConcurrencyConformance:
         heard.clear()
         await do(store, lambda transaction: transaction.delete(WORKSPACE, three.id))
         assert set(heard) == {(WORKSPACE, each.id) for each in (one, two, three)}
+
+    @pytest.mark.parametrize("end", ["unmerged", "renamed", "deleted"])
+    async def test_who_answered_for_a_merged_record_is_heard_of(self, store: ContactStore, end: str) -> None:
+        """What ends a merge is a change of the survivor: whoever remembers it as the answer must look again (C11)."""
+        source, into = contact(external_id="u-1"), contact(external_id="u-2")
+        await insert(store, source, into)
+        await merge(store, source, into)
+        heard: list[str] = []
+        store.subscribe(lambda _, contact_id: heard.append(contact_id))
+        merged = replace(source, state=State.MERGED, merged_into=into.id)
+        if end == "deleted":
+            await do(store, lambda transaction: transaction.delete(WORKSPACE, source.id))
+        else:
+            await update(store, source if end == "unmerged" else replace(merged, external_id="u-3"))
+        assert {source.id, into.id} <= set(heard)
+        assert await store.find_by_external_id(WORKSPACE, "u-1") != into
 
     async def test_a_change_is_heard_through_another_door(self, store: ContactStore, other: ContactStore) -> None:
         """Each change, once, and none of one's own a second time."""

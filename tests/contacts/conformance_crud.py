@@ -118,6 +118,23 @@ class FindingConformance:
         assert await store.find_by_email(WORKSPACE, "a@example.com", limit=10) == expected
         assert await store.find_by_email(WORKSPACE, "a@example.com") == expected[:3]
 
+    async def test_claims_can_be_left_out(self, store: ContactStore) -> None:
+        """`proven` finds signed and imported emails only, behind however many claims."""
+        crowd = [contact(email="a@example.com", email_proof=Proof.CLAIMED, created_at=1) for _ in range(20)]
+        unknown = contact(email="a@example.com", created_at=1)
+        proven = [
+            contact(email="a@example.com", email_proof=proof, created_at=NOW + n)
+            for n, proof in enumerate((Proof.SIGNED, Proof.IMPORTED))
+        ]
+        await insert(store, *crowd, unknown, *proven)
+        assert await store.find_by_email(WORKSPACE, "a@example.com", proven=True) == proven
+        assert await store.find_by_email(WORKSPACE, "a@example.com", proven=True, limit=1) == proven[:1]
+
+        async def work(transaction: ContactTransaction) -> None:
+            assert await transaction.find_by_email(WORKSPACE, "a@example.com", proven=True) == proven
+
+        await store.write(work)
+
     @pytest.mark.parametrize("text", ["a\0b", "\ud800", "\udfffx"], ids=["nul", "high", "low"])
     async def test_a_text_that_cannot_be_kept_is_a_value_error(self, store: ContactStore, text: str) -> None:
         """NUL and halves of surrogate pairs are a ValueError before anything is written, and the store goes on."""
@@ -270,6 +287,23 @@ class ChangingConformance:
         await store.write(work)
         assert await store.events(WORKSPACE, known.id) == lines[::-1]
         assert await store.events(WORKSPACE, known.id, limit=2) == [lines[4], lines[3]]
+
+    async def test_history_of_one_kind(self, store: ContactStore) -> None:
+        """The lines of one kind, newest first, behind however many others."""
+        known, other = contact(), contact()
+        rare = [event(known, "rare", after={"n": n}) for n in range(3)]
+
+        async def work(transaction: ContactTransaction) -> None:
+            for line in rare:
+                await transaction.record(line)
+                await transaction.record(event(other, "rare"))
+                for _ in range(150):
+                    await transaction.record(event(known, "noise"))
+
+        await store.write(work)
+        assert await store.events(WORKSPACE, known.id, kind="rare") == rare[::-1]
+        assert await store.events(WORKSPACE, known.id, kind="rare", limit=1) == [rare[2]]
+        assert await store.events(WORKSPACE, known.id, kind="none") == []
 
     async def test_access_tokens_are_kept_by_digest(self, store: ContactStore) -> None:
         """Found by the digest alone, listed oldest first, revoked once, and still found afterwards."""

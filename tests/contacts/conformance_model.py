@@ -143,13 +143,19 @@ class Machine(RuleBasedStateMachine):
     @rule(work=st.lists(steps, min_size=1, max_size=2), given_up=st.sampled_from([False] * 5 + [True]))
     def write(self, work: list[tuple[str, Any]], given_up: bool) -> None:
         work = [(step, self._here(argument)) for step, argument in work]
-        answers = {contact_id: self.model.find(contact_id) for contact_id in self.model.records}
+        before = self._answers()
         expected = self._expect(work, given_up=given_up)
         self.heard.clear()
         assert self.runner.run(self._do(work, given_up=given_up)) == expected
-        for answer in filter(None, answers.values()):
-            if self.model.find(answer.id) != answer:
-                assert answer.id in self.heard, "a subscriber was not told of a record whose answer changed"
+        after = self._answers()
+        for identifier, answer in before.items():
+            if answer is not None and after.get(identifier) != answer:
+                assert answer.id in self.heard, "a subscriber was not told of a record that was the answer"
+
+    def _answers(self) -> dict[str, Contact | None]:
+        """Who answers for each contact id and external id."""
+        answers = {f"external_id {each}": self.model.find_by_external_id(each) for each in filter(None, EXTERNAL_IDS)}
+        return answers | {contact_id: self.model.find(contact_id) for contact_id in IDS}
 
     def _here(self, argument: Any) -> Any:
         return replace(argument, workspace_id=self.workspace) if isinstance(argument, Contact) else argument

@@ -19,8 +19,18 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite(
     *(
         f"tests.contacts.conformance_{strength}"
-        for strength in ("crud", "concurrency", "durability", "model", "resolver")
-    )
+        for strength in (
+            "crud",
+            "concurrency",
+            "durability",
+            "model",
+            "resolver",
+            "signed_values",
+            "alarm",
+            "logins",
+        )
+    ),
+    "tests.contacts.people",
 )
 
 ROOT = Path(__file__).parents[2]

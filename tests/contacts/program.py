@@ -1,4 +1,4 @@
-"""What another process does with a store: `python -m tests.contacts.program URL insert|rename ...`.
+"""What another process does with a store: `python -m tests.contacts.program URL insert|rename|login ...`.
 
 It prints a line when it is ready, waits for a line, and prints a line for each write when it is acknowledged.
 """
@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from gateway.contacts.contact import Contact, Role, mint_contact_id
 from gateway.contacts.store import ContactStore, ContactTransaction, Event
 from gateway.contacts.stores import store_for
-
-WORKSPACE = "acme"
+from tests.contacts.people import principal, resolver_of
+from tests.contacts.records import WORKSPACE
 
 
 async def _insert(store: ContactStore, prefix: str, writers: int, count: int) -> None:
@@ -57,6 +57,14 @@ async def _rename(store: ContactStore, contact_id: str, name: str) -> None:
     sys.stdout.flush()
 
 
+async def _login(store: ContactStore, user_id: str, email: str, count: int) -> None:
+    """First logins of one person, all at once."""
+    resolver, who = resolver_of(store), principal(user_id, email)
+    identities = await asyncio.gather(*(resolver.resolve(who) for _ in range(count)))
+    sys.stdout.writelines(f"{identity.contact.id} {identity.created}\n" for identity in identities)
+    sys.stdout.flush()
+
+
 async def _main(url: str, command: str, *arguments: str) -> None:
     store = store_for(url)
     await store.open()
@@ -66,6 +74,9 @@ async def _main(url: str, command: str, *arguments: str) -> None:
     if command == "insert":
         prefix, writers, count = arguments
         await _insert(store, prefix, int(writers), int(count))
+    elif command == "login":
+        user_id, email, logins = arguments
+        await _login(store, user_id, email, int(logins))
     else:
         await _rename(store, *arguments)
     await store.close()

@@ -16,11 +16,14 @@ from gateway.contacts.postgres import PostgresStore
 from gateway.contacts.store import EVERYTHING
 from gateway.contacts.stores import store_for
 from gateway.errors import Outage, StoreUnusable
+from tests.contacts.conformance_alarm import AlarmConformance
 from tests.contacts.conformance_concurrency import ConcurrencyConformance
 from tests.contacts.conformance_crud import ChangingConformance, FindingConformance
 from tests.contacts.conformance_durability import DurabilityConformance
+from tests.contacts.conformance_logins import LoginsConformance
 from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
+from tests.contacts.conformance_signed_values import SignedValuesConformance
 from tests.contacts.records import WORKSPACE, contact, insert, merge, until, update
 
 if TYPE_CHECKING:
@@ -73,6 +76,18 @@ class TestModel(ModelConformance):
 
 
 class TestResolver(ResolverConformance):
+    pass
+
+
+class TestSignedValues(SignedValuesConformance):
+    pass
+
+
+class TestAlarm(AlarmConformance):
+    pass
+
+
+class TestLogins(LoginsConformance):
     pass
 
 

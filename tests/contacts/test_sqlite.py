@@ -14,11 +14,14 @@ import pytest
 from gateway.contacts.sqlite import SqliteStore, _SqliteTransaction
 from gateway.contacts.stores import store_for
 from gateway.errors import Outage, StoreUnusable
+from tests.contacts.conformance_alarm import AlarmConformance
 from tests.contacts.conformance_concurrency import ConcurrencyConformance
 from tests.contacts.conformance_crud import ChangingConformance, FindingConformance
 from tests.contacts.conformance_durability import DurabilityConformance
+from tests.contacts.conformance_logins import LoginsConformance
 from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
+from tests.contacts.conformance_signed_values import SignedValuesConformance
 from tests.contacts.records import WORKSPACE, contact, insert, until
 
 if TYPE_CHECKING:
@@ -72,6 +75,18 @@ class TestModel(ModelConformance):
 
 
 class TestResolver(ResolverConformance):
+    pass
+
+
+class TestSignedValues(SignedValuesConformance):
+    pass
+
+
+class TestAlarm(AlarmConformance):
+    pass
+
+
+class TestLogins(LoginsConformance):
     pass
 
 
