@@ -11,7 +11,7 @@ import typer
 
 from gateway.cli.commands import AsJson, Config, Workspace, examples, group
 from gateway.cli.configuration import settings_for, workspace_of
-from gateway.cli.output import CommandFailed, complain, moment, say, say_json, say_table
+from gateway.cli.output import CommandFailed, checked_text, complain, moment, say, say_json, say_table
 from gateway.contacts.access_token import AccessToken, Scope, digest_of, mint_access_token_secret
 from gateway.contacts.stores import store_for
 
@@ -90,6 +90,7 @@ def revoke(
     as_json: AsJson = False,  # noqa: FBT002 - an option's default
 ) -> None:
     """Revoke an access token. It is refused from the next request on."""
+    checked_text(token_id)
     settings = settings_for(config)
 
     async def work(transaction: ContactTransaction) -> bool:

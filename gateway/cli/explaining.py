@@ -73,7 +73,7 @@ async def explain(token: bytes, workspace: str, verifier: TokenVerifier, setting
     )
 
 
-def offline_issuer(jwks: Path) -> TrustedIssuer:
+def offline_issuer(jwks: Path, user_id_claim: str) -> TrustedIssuer:
     """An issuer that trusts a key set and asks for no `iss` and no `aud`; raises `KeyMaterialError`."""
     keys = load_jwks_file(jwks)
     if not keys:
@@ -85,6 +85,7 @@ def offline_issuer(jwks: Path) -> TrustedIssuer:
         keys=KeySet(keys),
         policy=ClaimPolicy(),
         email_authoritative=False,
+        user_id_claim=user_id_claim,
         ignores_iss=True,
     )
 

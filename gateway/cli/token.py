@@ -88,11 +88,12 @@ def issue(  # noqa: PLR0913, PLR0917 - a parameter per option
         "gateway token inspect - --jwks keys.json < token.txt      without a configuration",
     )
 )
-def inspect(
+def inspect(  # noqa: PLR0913, PLR0917 - a parameter per option
     token: TokenArgument,
     jwks: Annotated[
         Path | None, typer.Option("--jwks", help="Check against this key set alone, offline.", show_default=False)
     ] = None,
+    user_id_claim: Annotated[str, typer.Option(help="With --jwks: the claim that holds the id.")] = "user_id",
     workspace: Workspace = None,
     config: Config = None,
     as_json: AsJson = False,  # noqa: FBT002 - an option's default
@@ -105,7 +106,7 @@ def inspect(
 
     presented = _presented(token)
     if jwks is not None:
-        by = offline_issuer(jwks)
+        by = offline_issuer(jwks, user_id_claim)
         explained = asyncio.run(explain(presented, by.workspace, TokenVerifier([by], time.time), None))
     else:
         settings = settings_for(config)

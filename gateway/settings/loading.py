@@ -72,7 +72,7 @@ def masked(settings: Settings) -> dict[str, Any]:
 
 
 def without_password(url: str) -> str:
-    """A store's URL that may be shown. A password may hold anything, `@/?#` too, so this is no parser: it hides more."""
+    """A store's URL that may be shown. A password may hold `@/?#` too, so this is no parser: it rather hides more."""
     if url.startswith("sqlite:"):
         return url
     scheme, separator, rest = re.sub(r"(?i)(password=)[^&]*", r"\1**********", url).partition("://")

@@ -1,0 +1,110 @@
+"""`gateway config`, and which configuration a command works with."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.conftest import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = "Zj3#k9Qw-Zk4$l0Rx_Al5%m1Sy+Bm6&n2Tz"
+CONFIG = f"""
+[store]
+url = "postgresql://gateway:geheim@db/contacts"
+[[workspaces.acme.issuers]]
+name = "messenger"
+profile = "intercom"
+secrets = [{{ id = "1", secret = "{SECRET}" }}]
+"""
+
+
+@pytest.fixture
+def config(folder: Path) -> Path:
+    path = folder / "gateway.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_check_of_a_good_configuration(config: Path) -> None:
+    """Whom it makes the gateway trust, and exit code 0."""
+    assert config.exists()
+    assert run("config", "check").out.splitlines() == [
+        "acme: trusts messenger: HS256, 1 key",
+        "the configuration is good",
+    ]
+    assert run("config", "check", "--json").json() == {
+        "ok": True,
+        "problems": [],
+        "issuers": [{"workspace": "acme", "name": "messenger", "algorithms": ["HS256"], "keys": ["1"]}],
+    }
+
+
+def test_check_of_a_bad_configuration(config: Path) -> None:
+    """Every problem on a line of its own, or in one list; exit code 1."""
+    config.write_text("zonk = 1\nworkers = 0\n" + CONFIG.replace(SECRET, "Zj3#k9Qw"))
+    ended = run("config", "check")
+    assert (ended.code, ended.out) == (1, "")
+    assert len([line for line in ended.err.splitlines() if line.startswith("error: ")]) == 3
+    shown = run("config", "check", "--json")
+    assert (shown.code, shown.err) == (1, "")
+    assert [problem.partition(": ")[0] for problem in shown.json()["problems"]] == [
+        "zonk",
+        "workspaces.acme.issuers[0].secrets[0].secret",
+        "workers",
+    ]
+
+
+def test_show_masks_secrets(config: Path) -> None:
+    """R12: neither a secret nor a database password, in neither form."""
+    assert config.exists()
+    for option in ([], ["--json"]):
+        ended = run("config", "show", *option)
+        assert (ended.code, ended.err) == (0, "")
+        assert SECRET not in ended.out
+        assert "geheim" not in ended.out
+        assert "postgresql://gateway:**********@db/contacts" in ended.out
+
+
+def test_show_names_places_as_problems_do(config: Path) -> None:
+    """A line is a place and a value, so that a problem's place can be looked up."""
+    assert config.exists()
+    lines = run("config", "show").out.splitlines()
+    assert 'workspaces.acme.issuers[0].secrets[0].secret = "**********"' in lines
+    assert 'public.bind = "127.0.0.1:8080"' in lines
+    assert all(json.loads(line.partition(" = ")[2]) is not None for line in lines)
+
+
+def test_show_knows_the_environment(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shown is effective: the environment over the file."""
+    assert config.exists()
+    monkeypatch.setenv("GATEWAY_WORKERS", "7")
+    assert run("config", "show", "--json").json()["workers"] == 7
+
+
+def test_which_configuration(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--config`, then $GATEWAY_CONFIG, then ./gateway.toml; one that is named and missing is never passed over."""
+    for number, name in enumerate(("flag.toml", "environment.toml", "gateway.toml"), 1):
+        (folder / name).write_text(f"workers = {number}\n{CONFIG}")
+
+    def workers(*options: str) -> object:
+        return run("config", "show", "--json", *options).json()["workers"]
+
+    assert workers() == 3
+    monkeypatch.setenv("GATEWAY_CONFIG", "environment.toml")
+    assert workers() == 2
+    assert workers("--config", "flag.toml") == 1
+    monkeypatch.setenv("GATEWAY_CONFIG", "nowhere.toml")
+    ended = run("config", "show")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.error == "nowhere.toml: cannot be read (No such file or directory)"
+
+
+def test_a_configuration_stands_over_development_mode(development: Path) -> None:
+    """A gateway.toml beside ./var ends development mode, so that no production gateway trusts its secrets."""
+    (development / "gateway.toml").write_text(CONFIG)
+    assert list(run("config", "show", "--json").json()["workspaces"]) == ["acme"]
