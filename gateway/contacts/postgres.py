@@ -104,6 +104,7 @@ class PostgresStore(SqlReader):
     async def check(self) -> Sequence[str]:
         """See `ContactStore.check`. Whether its files are whole is the server's to say (pg_amcheck, checksums)."""
         async with own_connection(self._url) as connection:
+            check_current(await _applied(connection))
             return await _PostgresTransaction(Held(connection), set())._broken_promises()  # noqa: SLF001 - of a base class
 
     async def write(self, work: Work[T]) -> T:

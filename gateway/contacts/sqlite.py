@@ -117,6 +117,7 @@ class SqliteStore(SqlReader):
             damage = [str(row[0]) for row in connection.execute("PRAGMA integrity_check").fetchall()]
             if damage != ["ok"]:
                 return damage
+            check_current(applied(connection, self.path))
             connection.execute("BEGIN")
             return run_now(_SqliteTransaction(connection)._broken_promises())  # noqa: SLF001 - of a base class
         except apsw.Error as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from gateway.contacts.postgres import PostgresStore
+from gateway.contacts.postgres import CHANNEL, PostgresStore
 from gateway.contacts.store import EVERYTHING
 from gateway.contacts.stores import store_for
 from gateway.errors import Outage, StoreUnusable
@@ -24,11 +24,13 @@ from tests.contacts.conformance_logins import LoginsConformance
 from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
 from tests.contacts.conformance_signed_values import SignedValuesConformance
+from tests.contacts.people import principal, resolver_of
 from tests.contacts.records import WORKSPACE, contact, insert, merge, until, update
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.contacts.resolver import Identity
     from gateway.contacts.store import ContactStore, ContactTransaction
 
 
@@ -41,18 +43,20 @@ def url(postgres_database: str) -> str:
 def raw(url: str) -> Callable[[str], None]:
     """Run a statement behind the store's back."""
 
-    async def command(sql: str) -> None:
-        connection = await asyncpg.connect(url)
-        await connection.execute(sql)
-        await connection.close()
-
     def run(sql: str) -> None:
         # On a thread of its own: the test's loop is running on this one.
-        thread = threading.Thread(target=asyncio.run, args=(command(sql),))
-        thread.start()
-        thread.join()
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _run(url, sql)).result()
 
     return run
+
+
+async def _run(url: str, sql: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
 
 
 class TestFinding(FindingConformance):
@@ -178,6 +182,118 @@ class TestConnections:
         missing = urlunsplit(urlsplit(postgres_server)._replace(path="/gateway_test_missing"))
         with pytest.raises(StoreUnusable, match="does not exist"):
             await store_for(missing).migrate()
+
+    async def test_a_login_that_lost_to_a_writer_without_a_lock_looks_again(
+        self, store: ContactStore, other: ContactStore
+    ) -> None:
+        """Who inserted the user_id while a login was on its way to do so is its contact, not an error."""
+        rival, inserted = contact(external_id="u-1"), asyncio.Event()
+
+        async def slow(transaction: ContactTransaction) -> None:
+            await transaction.insert(rival)
+            inserted.set()
+            await asyncio.sleep(0.3)
+
+        async def login() -> Identity:
+            await inserted.wait()
+            return await resolver_of(store).resolve(principal("u-1"))
+
+        _, identity = await asyncio.gather(other.write(slow), login())
+        assert (identity.contact.id, identity.created) == (rival.id, False)
+
+    async def test_a_change_whose_commit_nobody_waited_for_is_heard(self, store: ContactStore) -> None:
+        """A caller that is cancelled while its work is committed leaves no subscriber with the old answer."""
+        assert isinstance(store, PostgresStore)
+        for turn in range(40):
+            known = contact(external_id=f"u-{turn}")
+            await insert(store, known)
+            heard: list[str] = []
+            store.subscribe(lambda _, contact_id, heard=heard: heard.append(contact_id))  # type: ignore[misc]  # a default
+            task = asyncio.ensure_future(update(store, replace(known, name="New")))
+            await asyncio.sleep(turn / 10_000)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.sleep(0.05)  # an aborted connection's last word may still be on its way
+            found = await store.find(WORKSPACE, known.id)
+            assert found is not None
+            assert found.name is None or known.id in heard
+
+    async def test_a_commit_that_lost_its_connection_is_an_outage_and_is_heard(
+        self, store: ContactStore, raw: Callable[[str], None]
+    ) -> None:
+        """Nobody knows whether it was kept: it is neither acknowledged nor run again, and everybody looks again."""
+        known = contact()
+        await insert(store, known)
+        heard: list[str] = []
+        store.subscribe(lambda _, contact_id: heard.append(contact_id))
+        raw(
+            "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$"
+        )
+        raw(
+            "CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE ON contacts DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION die()"
+        )
+        with pytest.raises(Outage, match="at the commit"):
+            await update(store, replace(known, name="New"))
+        assert known.id in heard
+
+    @pytest.mark.parametrize("payload", ["", "nonsense", "[1, 2, 3]", "7", "null"])
+    async def test_words_that_nobody_understands_are_everything(
+        self, store: ContactStore, raw: Callable[[str], None], payload: str
+    ) -> None:
+        """Another program on our channel costs the memory of what was found, not the ears."""
+        heard: list[tuple[str, str]] = []
+        store.subscribe(lambda *change: heard.append(change))
+        raw(f"SELECT pg_notify('{CHANNEL}', '{payload}')")
+        await until(lambda: heard, 1.0)
+        assert heard == [("", EVERYTHING)]
+
+    async def test_a_full_disk_is_an_outage(self, store: ContactStore, raw: Callable[[str], None]) -> None:
+        """What the server cannot keep now is an outage; nothing of it stays, and the store goes on afterwards."""
+        raw(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full'; END $$"
+        )
+        raw("CREATE TRIGGER full_disk BEFORE INSERT ON contact_events EXECUTE FUNCTION full_disk()")
+        with pytest.raises(Outage):
+            await resolver_of(store).resolve(principal("u-1"))
+        assert await store.find_by_external_id(WORKSPACE, "u-1") is None
+        raw("DROP TRIGGER full_disk ON contact_events")
+        assert (await resolver_of(store).resolve(principal("u-1"))).created
+
+    async def test_a_server_that_became_a_replica_is_an_outage(
+        self, url: str, store: ContactStore, raw: Callable[[str], None]
+    ) -> None:
+        """Writes are refused, look-ups go on."""
+        await insert(store, contact(external_id="u-1"))
+        raw(f'ALTER DATABASE "{urlsplit(url).path[1:]}" SET default_transaction_read_only = on')
+        raw(f"SELECT pg_terminate_backend(pid) {OTHERS}")
+        with pytest.raises(Outage):
+            await insert(store, contact())
+        assert await store.find_by_external_id(WORKSPACE, "u-1") is not None
+
+    async def test_a_closed_store_keeps_no_connection(self, store: ContactStore, raw: Callable[[str], None]) -> None:
+        """`close` lets those finish that are at work, and leaves nothing behind; it can be opened again as often."""
+        for _ in range(3):
+            writes = [asyncio.ensure_future(insert(store, contact())) for _ in range(40)]
+            await asyncio.sleep(0.01)
+            await store.close()
+            outcomes = await asyncio.gather(*writes, return_exceptions=True)
+            assert all(outcome is None or isinstance(outcome, Outage) for outcome in outcomes)
+            raw(f"DO $$ BEGIN ASSERT (SELECT count(*) = 0 {OTHERS} AND application_name = 'identity-gateway'); END $$")
+            await store.open()
+        assert isinstance(store, PostgresStore)
+        assert store._connections._free._value == 16
+
+    async def test_a_database_that_is_no_store_is_unusable(self, url: str) -> None:
+        """An empty database, and one with somebody else's `migrations`, are named as such by every call."""
+        with pytest.raises(StoreUnusable, match="gateway db migrate"):
+            await store_for(url).open()
+        await _run(url, "CREATE TABLE migrations (version TEXT)")
+        for call in (store_for(url).open, store_for(url).migrate, store_for(url).check):
+            with pytest.raises(StoreUnusable):
+                await call()
 
     async def test_what_a_work_found_does_not_change_under_it(self, store: ContactStore, other: ContactStore) -> None:
         """A record that a work has read is not merged away by another before the work writes it."""

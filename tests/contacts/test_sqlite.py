@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import contextlib
+import os
+import shutil
 import stat
 from typing import TYPE_CHECKING
 
+import apsw
 import pytest
+from msgspec.structs import replace
 
 from gateway.contacts.sqlite import SqliteStore, _SqliteTransaction
 from gateway.contacts.stores import store_for
@@ -22,7 +26,7 @@ from tests.contacts.conformance_logins import LoginsConformance
 from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
 from tests.contacts.conformance_signed_values import SignedValuesConformance
-from tests.contacts.records import WORKSPACE, contact, insert, until
+from tests.contacts.records import WORKSPACE, contact, insert, until, update
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,13 +47,14 @@ def url(path: Path) -> str:
 
 @pytest.fixture
 def raw(path: Path) -> Callable[[str], None]:
-    """Run a statement behind the store's back."""
+    """Run a statement behind the store's back.
+
+    Through the same SQLite: a second copy of it in one process takes the locks of the first one away.
+    """
 
     def run(sql: str) -> None:
-        connection = sqlite3.connect(path)
-        connection.execute(sql)
-        connection.commit()
-        connection.close()
+        with contextlib.closing(apsw.Connection(str(path))) as connection:
+            connection.execute(sql)
 
     return run
 
@@ -134,12 +139,44 @@ class TestFile:
         path.write_bytes(content)
         assert await store.check() != []
 
+    async def test_r38_a_log_without_its_database_is_reported(self, url: str, path: Path) -> None:
+        """Where a database was removed but not its log, none is made: the log would be played into the new one."""
+        log = path.with_name("contacts.db-wal")
+        path.parent.mkdir()
+        log.write_bytes(b"what somebody may still want")
+        with pytest.raises(StoreUnusable, match="write-ahead log"):
+            await store_for(url).migrate()
+        assert [file.name for file in path.parent.iterdir()] == [log.name]
+
+    async def test_an_interrupted_creation_is_no_obstacle(self, url: str, path: Path) -> None:
+        """What a process left that was killed while it made a database hinders nobody, also under the same number."""
+        path.parent.mkdir()
+        path.with_name(f"contacts.db.{os.getpid()}").write_bytes(b"half")
+        await store_for(url).migrate()
+        await store_for(url).open()
+
+    @pytest.mark.parametrize("fate", ["removed", "replaced"])
+    async def test_r36_nothing_is_acknowledged_into_a_file_without_a_name(
+        self, store: ContactStore, path: Path, caplog: pytest.LogCaptureFixture, fate: str
+    ) -> None:
+        """A database that is removed or replaced under a running program is reported, and used no more."""
+        await insert(store, contact(external_id="u-1"))
+        aside = path.with_name("aside.db")
+        path.rename(aside)
+        if fate == "replaced":
+            shutil.copy(aside, path)
+        await until(lambda: "removed or replaced" in caplog.text, 2.0)
+        await until(lambda: not store.hears_changes)
+        with pytest.raises(Outage):
+            await insert(store, contact())
+        with pytest.raises(Outage):
+            await store.find_by_external_id(WORKSPACE, "u-1")
+
     async def test_somebody_elses_database_is_refused(self, url: str, path: Path) -> None:
         """A database without our mark is neither opened nor migrated."""
         path.parent.mkdir()
-        connection = sqlite3.connect(path)
-        connection.execute("CREATE TABLE contacts (name TEXT)")
-        connection.close()
+        with contextlib.closing(apsw.Connection(str(path))) as connection:
+            connection.execute("CREATE TABLE contacts (name TEXT)")
         for call in (store_for(url).open, store_for(url).migrate):
             with pytest.raises(StoreUnusable, match="not a contact store"):
                 await call()
@@ -188,6 +225,37 @@ class TestEmbedded:
         assert outcomes[1] is None
         assert await store.find_by_external_id(WORKSPACE, "u-1") is None
 
+    @pytest.mark.parametrize("error", [asyncio.CancelledError, type("Odd", (BaseException,), {})])
+    async def test_no_exception_of_a_work_ends_the_writer(
+        self, store: ContactStore, error: type[BaseException]
+    ) -> None:
+        """Whatever a work raises comes out of its own `write`; the thread on which all others wait goes on."""
+
+        async def work(transaction: ContactTransaction) -> None:
+            await transaction.insert(contact(external_id="u-1"))
+            raise error
+
+        beside = asyncio.ensure_future(insert(store, contact()))
+        with pytest.raises(error):
+            async with asyncio.timeout(5):
+                await store.write(work)
+        await beside
+        await insert(store, contact(external_id="u-1"))
+
+    async def test_a_work_that_hides_the_end_of_its_transaction_writes_nothing(self, store: ContactStore) -> None:
+        """When SQLite gave up the transaction, what a stubborn work goes on to write is refused, not kept."""
+
+        async def work(transaction: ContactTransaction) -> None:
+            assert isinstance(transaction, _SqliteTransaction)
+            transaction.run("ROLLBACK")  # as SQLite itself does it on a full disk
+            with contextlib.suppress(Outage):
+                await transaction.insert(contact(external_id="u-1"))
+
+        with pytest.raises(Outage):
+            await store.write(work)
+        assert await store.find_by_external_id(WORKSPACE, "u-1") is None
+        await insert(store, contact(external_id="u-1"))
+
     async def test_a_full_disk_loses_nothing_acknowledged(self, store: ContactStore) -> None:
         """When SQLite gives up a transaction, all of its works are an outage; afterwards writing goes on."""
         assert isinstance(store, SqliteStore)
@@ -228,3 +296,22 @@ class TestEmbedded:
         raw("INSERT INTO contact_changes (seq, workspace_id, contact_id) VALUES (5000, 'acme', 'x')")
         await until(lambda: heard)
         assert heard == [("", "*")]
+
+    async def test_a_restored_backup_is_everything(self, store: ContactStore, path: Path, tmp_path: Path) -> None:
+        """When an older state is written into the file, everything may have changed, though no new line says so."""
+        known = contact(external_id="u-1", name="Old")
+        await insert(store, known)
+        with (
+            contextlib.closing(apsw.Connection(str(tmp_path / "backup.db"))) as backup,
+            contextlib.closing(apsw.Connection(str(path))) as live,
+        ):
+            with backup.backup("main", live, "main") as copying:
+                copying.step()
+            await update(store, replace(known, name="New"))
+            heard: list[tuple[str, str]] = []
+            store.subscribe(lambda *change: heard.append(change))
+            with live.backup("main", backup, "main") as copying:
+                copying.step()
+        await until(lambda: heard)
+        assert heard == [("", "*")]
+        assert await store.find_by_external_id(WORKSPACE, "u-1") == known
