@@ -5,6 +5,7 @@
 * The target is in origin form: a path, no authority, no fragment (A21); HTTP/1.1 has a `Host` (RFC 9112 section 3.2).
 * A head that never ends is cut off: the parser itself has no bound (facts: peers 0.10).
 * A request has `REQUEST_SECONDS` to arrive, and a client reads its answers, or the connection ends (R27).
+* Nothing more is read while requests are queued: uvicorn lets in thousands for each one that it answers.
 * What follows a request that closes the connection is not served (RFC 9112 section 9.6, R25); an upgrade is declined by
   an ordinary answer that closes the connection, so nothing after it is taken for a request (A26).
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, ClassVar
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.errors import Code, Refusal
@@ -22,6 +24,7 @@ from gateway.web.transport import HEADERS_LIMIT
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sized
 
     from uvicorn.config import Config
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -33,6 +36,19 @@ REQUEST_SECONDS = 30.0
 
 KEEP_ALIVE_SECONDS = 75
 """How long a connection may idle; longer than proxies keep theirs, so that none asks on one that we just closed."""
+
+
+class _Flow(FlowControl):
+    """Reads on only when no request is queued."""
+
+    def __init__(self, transport: asyncio.Transport, queued: Sized) -> None:
+        super().__init__(transport)
+        self._queued = queued
+
+    def resume_reading(self) -> None:
+        """Read on, unless requests are queued."""
+        if not self._queued:
+            super().resume_reading()
 
 
 class StrictProtocol(HttpToolsProtocol):
@@ -48,6 +64,7 @@ class StrictProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """A client connected; its first request is due."""
         super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
         self._begun = self.loop.time()
         self._watch = self.loop.call_later(REQUEST_SECONDS, self._check_progress)
 

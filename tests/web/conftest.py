@@ -9,13 +9,16 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvicorn
 from msgspec import Struct
 
 from gateway.contacts.access_token import AccessToken, Scope, digest_of, mint_access_token_secret
@@ -113,6 +116,15 @@ class Server(Struct, frozen=True):
                     received += chunk
             return received
 
+    def contacts(self) -> set[str]:
+        """The ids of all contacts in the SQLite file."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.folder / 'contacts.db'}?mode=ro", uri=True)) as database:
+            return {contact_id for (contact_id,) in database.execute("SELECT id FROM contacts")}
+
+    def log(self) -> str:
+        """Everything that it wrote to its standard error."""
+        return (self.folder / "log").read_text()
+
     @property
     def pid(self) -> int:
         return self.process.pid
@@ -132,6 +144,22 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextlib.contextmanager
+def running_app(config: uvicorn.Config) -> Iterator[int]:
+    """An application under a real uvicorn in a thread of this process; its port."""
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def await_answer(process: subprocess.Popen[bytes], port: int) -> None:
@@ -236,3 +264,10 @@ def asgi_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A gateway with the express lane shut."""
     with running_gateway(tmp_path_factory.mktemp("gateway-asgi"), lane=False) as running:
         yield running
+
+
+@pytest.fixture(scope="module", params=["express lane", "ASGI"])
+def either(request: pytest.FixtureRequest) -> Server:
+    """A gateway of each carrier."""
+    chosen: Server = request.getfixturevalue("server" if request.param == "express lane" else "asgi_server")
+    return chosen
