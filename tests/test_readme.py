@@ -1,0 +1,281 @@
+"""What the README says is true: its commands run, its examples work, its table of addresses is the routes."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
+
+from gateway.app import create_gateway
+from gateway.identity.issuing import issue_token
+from gateway.settings import settings_from
+from gateway.web.headers import HeaderNames
+from keys.files import read_secret_file
+from keys.jwk import signing_key_from_secret
+from tests.web.conftest import await_answer, free_port, running_gateway
+from tests.web.test_nginx import Echo, get
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def commands(block: str) -> list[str]:
+    """The commands of a console block; every line is one."""
+    lines = block.splitlines()
+    assert all(line.startswith("$ ") for line in lines)
+    return [line.removeprefix("$ ") for line in lines]
+
+
+def block_with(language: str, text: str) -> str:
+    (found,) = [block for block in blocks(language) if text in block]
+    return found
+
+
+def needed(program: str, package: str) -> str:
+    """The path of a program that a test needs; the pipeline has them all."""
+    path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if path is None:
+        message = f"{program} is not installed (Debian package: {package})"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, `gateway` on the path, no configuration from outside, listeners on free ports."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "gateway").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gateway "$@"\n')
+    (programs / "gateway").chmod(0o755)
+    for name in [name for name in os.environ if name.startswith("GATEWAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("GATEWAY_PUBLIC__BIND", f"127.0.0.1:{free_port()}")
+    monkeypatch.setenv("GATEWAY_ADMIN__BIND", f"127.0.0.1:{free_port()}")
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def port() -> int:
+    return int(os.environ["GATEWAY_PUBLIC__BIND"].rpartition(":")[2])
+
+
+def bash(*lines: str) -> str:
+    """What the lines print, one after the other in one shell that stops at the first failure."""
+    script = "\n".join(["set -e", *lines]).replace("127.0.0.1:8080", f"127.0.0.1:{port()}")
+    done = subprocess.run(["/bin/bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextlib.contextmanager
+def serving(command: str) -> Iterator[None]:
+    """A `gateway serve ...` while it runs."""
+    process = subprocess.Popen(command.split(), stdout=subprocess.DEVNULL)
+    try:
+        await_answer(process, port())
+        yield
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
+def test_every_block_is_tested() -> None:
+    """A block of a new kind, or one more of an old kind, needs a test here."""
+    languages = re.findall(r"^```(\w*)$", README, re.MULTILINE)
+    assert sorted(filter(None, languages)) == [*["console"] * 4, "json", "nginx", "python"]
+
+
+def test_make_targets() -> None:
+    """Every `make` command of the README is a target that does what it says."""
+    named = [command for block in blocks("console") for command in commands(block) if command.startswith("make ")]
+    assert len(named) == 4
+    last = {"serve": "gateway serve", "test": "-m pytest", "lint": "lint-imports", "bench": "-m tests.benchmarks"}
+    for command in named:
+        target = command.partition("#")[0].split()[1]
+        plan = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert last[target] in plan.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("shell")
+def test_development_mode_and_the_answer_that_is_shown() -> None:
+    """The commands of "Make and understand tokens" run beside development mode; the JSON of "Run it" is its answer."""
+    needed("curl", "curl")
+    (shown,) = map(json.loads, blocks("json"))
+    with serving("gateway serve"):
+        token = bash("gateway token issue --user-id user-1 --email ada@example.com").strip()
+        answer = json.loads(
+            bash(f"curl -sS -X POST -H 'Authorization: Bearer {token}' http://127.0.0.1:8080/messenger/login")
+        )
+        contact_id = answer["contact"]["id"]
+        assert len(contact_id) == len(shown["contact"]["id"])
+        answer["contact"]["id"] = shown["contact"]["id"]
+        for part in ("contact", "identity"):
+            assert answer[part] == {**answer[part], **shown[part]}
+        printed = bash(*commands(block_with("console", "token inspect")))
+    assert "verdict  accepted" in printed
+    assert '"matched_by":"external_id"' in printed
+    assert "created" in printed
+    assert contact_id in printed
+
+
+def test_run_it_for_real(shell: Path) -> None:
+    """The commands of "Run it for real", in their order, lead to a gateway that lets in whom the secret signs for."""
+    *before, serve = commands(block_with("console", "gateway init"))
+    printed = bash(*before)
+    assert "the configuration is good" in printed
+    assert "gwa_" in printed
+    key = signing_key_from_secret(read_secret_file(shell / "secrets/acme-messenger-1"), "1")
+    token = issue_token({"user_id": "user-1", "email": "ada@example.com"}, key, ttl=600, now=time.time())
+    with serving(serve):
+        needed("curl", "curl")
+        answer = json.loads(bash(f"curl -sS -H 'Authorization: Bearer {token}' http://127.0.0.1:8080/messenger/me"))
+        assert answer["contact"]["external_id"] == "user-1"
+
+
+def test_the_python_example(shell: Path) -> None:
+    """The example runs as it stands, beside the configuration that `gateway init` writes."""
+    bash("gateway init --app-id acme", "gateway db migrate")
+    (code,) = blocks("python")
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile(code, "README.md", "exec"), names)
+    key = signing_key_from_secret(read_secret_file(shell / "secrets/acme-messenger-1"), "1")
+    token = issue_token({"user_id": "user-1"}, key, ttl=600, now=time.time())
+    with TestClient(names["app"]) as client:
+        refused = client.get("/whoami")
+        assert (refused.status_code, refused.json()["code"]) == (401, "credentials_missing")
+        answer = client.get("/whoami", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 200
+        assert answer.json()["user_id"] == "user-1"
+        assert answer.json() == client.get("/whoami", headers={"Authorization": f"Bearer {token}"}).json()
+
+
+@pytest.fixture
+def upstream() -> Iterator[int]:
+    """The port of an application that answers with the headers it got."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_nginx_example(tmp_path: Path, upstream: int) -> None:
+    """A real nginx takes the example as it stands; the upstream gets our identity headers, and none of the client's."""
+    nginx = needed("nginx", "nginx-light")
+    (block,) = blocks("nginx")
+    listen = free_port()
+    with running_gateway(tmp_path) as gateway:
+        block = block.replace("127.0.0.1:9000", f"127.0.0.1:{upstream}")
+        block = block.replace("127.0.0.1:8080", f"127.0.0.1:{gateway.port}")
+        temporary = "\n".join(
+            f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        config = tmp_path / "nginx.conf"
+        config.write_text(
+            f"daemon off;\npid {tmp_path}/pid;\nerror_log {tmp_path}/error.log;\nevents {{}}\n"
+            f"http {{\naccess_log off;\n{temporary}\nserver {{\nlisten 127.0.0.1:{listen};\n{block}}}\n}}\n"
+        )
+        command = [nginx, "-c", str(config), "-p", str(tmp_path)]
+        subprocess.run([*command, "-t", "-q"], capture_output=True, timeout=30, check=True)
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            await_answer(process, listen)
+            token = gateway.token("user-1")
+            names = [getattr(HeaderNames(), field) for field in HeaderNames.__struct_fields__]
+            spoofed = [(name, "spoofed") for name in names]
+            answer = get(listen, [("Authorization", f"Bearer {token}"), *spoofed])
+            seen = dict(answer.json())
+            assert seen["x-contact-id"] == gateway.login(token).json()["contact"]["id"]
+            assert seen["x-user-id"] == "user-1"
+            assert seen["x-identity-matched-by"] == "first_sight"
+            assert "spoofed" not in seen.values()
+            assert "authorization" not in seen
+            assert get(listen, spoofed).status == 401
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def test_the_table_of_addresses(tmp_path: Path) -> None:
+    """The table names every address of both listeners with its methods, and no other."""
+    (tmp_path / "secret").write_text(os.urandom(32).hex())
+    issuer = {"name": "m", "profile": "intercom", "secrets": [{"id": "1", "secret_file": str(tmp_path / "secret")}]}
+    settings = settings_from({"workspaces": {"acme": {"issuers": [issuer]}}}, {})
+    gateway = create_gateway(settings)
+    table = README[README.index("| listener |") : README.index("## Put it behind nginx")]
+    rows = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in table.strip().splitlines()[2:]]
+    told: dict[str, set[str]] = {}
+    listener = ""
+    for first, addresses, _ in rows:
+        listener = first.strip("| ").partition(",")[0] or listener
+        for one in re.findall(r"`([^`]+)`", addresses):
+            method, _, path = one.rpartition(" ")
+            told.setdefault(listener, set()).add(f"{method or 'any'} {path}")
+    decided = {
+        f"{method} {ending.path.decode().replace('acme', '{app_id}')}"
+        for ending in gateway.decision.endings.values()
+        for method in ([method.decode() for method in ending.methods] if ending.methods else ["any"])
+    }
+    health = set(addresses_of(gateway.health.routes()))
+    admin: Any = gateway.admin
+    assert told == {"public": decided, "both": health, "admin": set(addresses_of(admin.routes)) - health}
+    assert set(re.findall(r"127\.0\.0\.1:808\d", table)) == {settings.public.bind, settings.admin.bind}
+
+
+def addresses_of(routes: list[Any]) -> Iterator[str]:
+    """`GET /path` for every route, those inside mounts too, as the README spells parameters."""
+    for route in routes:
+        if isinstance(route, Mount):
+            yield from addresses_of(list(route.routes))
+        elif isinstance(route, Route):
+            path = route.path.replace(":path}", "}").replace("{contact_id}", "{id}")
+            yield from (f"{method} {path}" for method in route.methods or () if method != "HEAD")
+
+
+def test_names_in_the_text() -> None:
+    """The identity headers, files and links that the text names exist."""
+    assert {getattr(HeaderNames(), field) for field in HeaderNames.__struct_fields__} <= set(
+        re.findall(r"`(X-[\w-]+)`", README)
+    )
+    for name in re.findall(r"`((?:gateway|tests|keys)/[\w/.]+)`", README):
+        assert (ROOT / name).exists(), name
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_locks_name_no_registry() -> None:
+    """A lock pins versions and hashes; where packages come from is the reader's own choice."""
+    for lock in ("requirements.lock", "requirements-dev.lock"):
+        text = (ROOT / lock).read_text()
+        assert "://" not in text
+        assert not re.search(r"^\s*(-i|--index-url|--extra-index-url|--find-links|--trusted-host)", text, re.MULTILINE)
+        pinned = [line for line in text.splitlines() if line and line[0] not in "# "]
+        assert pinned
+        assert all(re.match(r"[\w.\[\]-]+==[\w.!+]+( ;.*)? \\$", line) for line in pinned), lock
