@@ -149,6 +149,26 @@ def test_a_payload_that_is_no_object_is_no_token_of_ours(example: dict[str, Any]
     assert caught.value.code == Code.TOKEN_MALFORMED
 
 
+def test_the_json_serialisations_are_no_tokens() -> None:
+    """R6, RFC 7515 appendix A.6 and A.7: the examples of A.2 and A.3 in JSON, general and flattened, are refused."""
+    first, second = (next(one for one in SIGNED if one["section"] == section) for section in ("A.2", "A.3"))
+    payload = first["token"].split(".")[1]
+    signatures = [
+        {"protected": header, "header": {"kid": kid}, "signature": signature}
+        for (header, _, signature), kid in (
+            (first["token"].split("."), "2010-12-29"),
+            (second["token"].split("."), "e9bc097a-ce51-4036-9562-d2ade882db0d"),
+        )
+    ]
+    general = {"payload": payload, "signatures": signatures}
+    flattened = {"payload": payload, **signatures[1]}
+    for serialised in (general, flattened):
+        for text in (json.dumps(serialised), base64.urlsafe_b64encode(json.dumps(serialised).encode()).decode()):
+            with pytest.raises(Refusal) as caught:
+                parse_token(text.encode())
+            assert caught.value.code == Code.TOKEN_MALFORMED
+
+
 def test_a15_a_published_secret_is_no_secret() -> None:
     """A15, R10: the symmetric key of appendix A.1 stands in a public document."""
     with pytest.raises(KeyMaterialError):
