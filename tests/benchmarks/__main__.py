@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import statistics
 import sys
@@ -26,7 +27,7 @@ from tests.benchmarks import load, material, servers
 from tests.benchmarks.postgres import postgres_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
 _err = Console(stderr=True)
@@ -70,7 +71,7 @@ class Bench:
     def against_floor(
         self,
         gateway: AbstractContextManager[servers.Running],
-        tokens: Callable[[int], Path],
+        tokens: Iterable[Path],
         *,
         session: int,
         path: str = "/messenger/login",
@@ -78,13 +79,14 @@ class Bench:
     ) -> tuple[float, float]:
         """Median requests a second of the floor and of the gateway, from alternating rounds."""
         method = "POST" if path == "/messenger/login" else "GET"
-        floors, rates = [], []
+        floors: list[float] = []
+        rates: list[float] = []
         with servers.floor() as bare, gateway as running:
-            for number in range(self.rounds):
+            for round_tokens in itertools.islice(tokens, self.rounds):
                 for url, kept in ((bare.url, floors), (running.url, rates)):
                     rate = load.run(
                         url,
-                        tokens(number),
+                        round_tokens,
                         seconds=self.seconds,
                         path=path,
                         method=method,
@@ -99,24 +101,24 @@ class Bench:
 
 def sessions_and_new_tokens(bench: Bench) -> None:
     """Each token about 20 times, and each token new; with the lane and without."""
-    many = bench.made.tokens("HS256", 40_000)
+    many = itertools.repeat(bench.made.tokens("HS256", 40_000))
     for lane, session_reach, new_reach in ((True, 1.0, 0.6), (False, 0.7, 0.4)):
         way = "lane" if lane else "ASGI"
         for path in ("/messenger/login", "/auth"):
             gateway = bench.gateway("sqlite", bench.sqlite, lane=lane)
-            floor, rate = bench.against_floor(gateway, lambda _: many, session=20, path=path)
+            floor, rate = bench.against_floor(gateway, many, session=20, path=path)
             bench.note(f"{path}, session, {way}", rate / floor, session_reach, detail=_rates(floor, rate))
         gateway = bench.gateway("sqlite", bench.sqlite, lane=lane)
-        floor, rate = bench.against_floor(gateway, lambda _: many, session=1)
+        floor, rate = bench.against_floor(gateway, many, session=1)
         bench.note(f"login, HS256, each new, {way}", rate / floor, new_reach, detail=_rates(floor, rate))
 
 
 def asymmetric(bench: Bench) -> None:
     """Each token new, against the raw verification and the floor's time."""
     for algorithm, reach in (("RS256", 1.6), ("ES256", 1.4)):
-        tokens = bench.made.tokens(algorithm, 12_000)
+        tokens = itertools.repeat(bench.made.tokens(algorithm, 12_000))
         gateway = bench.gateway("sqlite", bench.sqlite)
-        floor, rate = bench.against_floor(gateway, lambda _, tokens=tokens: tokens, session=1)
+        floor, rate = bench.against_floor(gateway, tokens, session=1)
         raw = _raw_verify_seconds(algorithm)
         ratio = (1 / rate) / (raw + 1 / floor)
         detail = f"{_rates(floor, rate)}, raw verify {raw * 1e6:.1f} us"
@@ -127,9 +129,9 @@ def on_postgres(bench: Bench) -> None:
     """The same on PostgreSQL, 64 connections."""
     with postgres_url() as url:
         material.fill(url, bench.made.contacts, _progress)
-        tokens = bench.made.tokens("HS256", 40_000)
+        tokens = itertools.repeat(bench.made.tokens("HS256", 40_000))
         gateway = bench.gateway("postgres", url)
-        floor, rate = bench.against_floor(gateway, lambda _: tokens, session=1, connections=64)
+        floor, rate = bench.against_floor(gateway, tokens, session=1, connections=64)
         bench.note("login, HS256, each new, PostgreSQL", rate / floor, 0.3, detail=_rates(floor, rate))
 
 
@@ -137,11 +139,7 @@ def first_logins(bench: Bench) -> None:
     """Everybody is new: a durable insert each, 64 connections."""
     count = 15_000 * bench.seconds
 
-    def fresh(number: int) -> Path:
-        return bench.made.tokens("HS256", count, first=number, fresh=True)
-
-    for number in range(bench.rounds):
-        fresh(number)
+    fresh = [bench.made.tokens("HS256", count, first=number, fresh=True) for number in range(bench.rounds)]
     gateway = bench.gateway("sqlite", bench.sqlite)
     floor, rate = bench.against_floor(gateway, fresh, session=1, connections=64)
     bench.note("first login, durable", rate / floor, 0.2, detail=_rates(floor, rate))

@@ -7,9 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SCRIPT = """
 local requests = {}
@@ -44,9 +47,7 @@ def available() -> bool:
     return shutil.which("wrk") is not None
 
 
-def run(
-    url: str, tokens: Path, *, seconds: int, path: str, method: str, session: int, connections: int = 32
-) -> Rate:
+def run(url: str, tokens: Path, *, seconds: int, path: str, method: str, session: int, connections: int = 32) -> Rate:
     """One round. `session` is how often each token comes in a row of requests: 1 makes each request's token new."""
     script = tokens.with_suffix(".lua")
     script.write_text(_SCRIPT)
