@@ -178,9 +178,18 @@ def await_answer(process: subprocess.Popen[bytes], port: int) -> None:
 
 @contextlib.contextmanager
 def running_gateway(
-    folder: Path, *, lane: bool = True, store_url: str | None = None, workers: int = 1, extra: str = ""
+    folder: Path,
+    *,
+    lane: bool = True,
+    store_url: str | None = None,
+    workers: int = 1,
+    extra: str = "",
+    others: str = "",
 ) -> Iterator[Server]:
-    """A gateway with the workspace `acme`: messenger secrets and an ES256 issuer with `iss` and `aud`."""
+    """A gateway with the workspace `acme`: messenger secrets and an ES256 issuer with `iss` and `aud`.
+
+    `extra` are settings of that workspace, `others` the tables of other workspaces.
+    """
     secret = signing_key_from_secret(os.urandom(32).hex(), kid="2026-11")
     issuer_key = generate_signing_key("ES256")
     (folder / "secret").write_text(secret.material if isinstance(secret.material, str) else secret.material.decode())
@@ -200,6 +209,7 @@ express_lane = {str(lane).lower()}
 bind = "127.0.0.1:{admin_port}"
 [store]
 url = "{url}"
+{others}
 [workspaces.acme]
 {extra}
 [[workspaces.acme.issuers]]

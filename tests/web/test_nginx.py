@@ -6,20 +6,25 @@ import contextlib
 import http.client
 import http.server
 import json
+import os
 import random
+import re
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.web.conftest import Reply, free_port
+from gateway.web.headers import HeaderNames
+from tests.web.conftest import Reply, free_port, running_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.web.conftest import Server
 
@@ -37,24 +42,22 @@ http {{
     scgi_temp_path {folder}/scgi;
     server {{
         listen 127.0.0.1:{port};
-        location / {{
-            auth_request /_identity;
-            auth_request_set $contact_id $upstream_http_x_contact_id;
-            auth_request_set $user_id $upstream_http_x_user_id;
-            proxy_set_header X-Contact-Id $contact_id;
-            proxy_set_header X-User-Id $user_id;
-            proxy_set_header Authorization "";
-            proxy_pass http://127.0.0.1:{upstream};
-        }}
-        location = /_identity {{
-            internal;
-            proxy_pass http://127.0.0.1:{gateway}/auth;
-            proxy_pass_request_body off;
-            proxy_set_header Content-Length "";
-        }}
+        {locations}
     }}
 }}
 """
+IDENTITY_HEADERS = [getattr(HeaderNames(), field).lower() for field in HeaderNames.__struct_fields__]
+RESERVED = [*IDENTITY_HEADERS, "x-identity-assertion", "x-identity-error"]
+
+
+def readme_locations(upstream: int, gateway: int) -> str:
+    """The nginx block of the README, with these ports in place of its own."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (block,) = re.findall(r"```nginx\n(.*?)```", readme, re.DOTALL)
+    assert block.count("127.0.0.1:9000") == block.count("127.0.0.1:8080") == 1
+    return str(
+        block.replace("127.0.0.1:9000", f"127.0.0.1:{upstream}").replace("127.0.0.1:8080", f"127.0.0.1:{gateway}")
+    )
 
 
 class Echo(http.server.BaseHTTPRequestHandler):
@@ -71,18 +74,18 @@ class Echo(http.server.BaseHTTPRequestHandler):
         """Stay silent."""
 
 
-@pytest.fixture(scope="module")
-def nginx(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a real nginx before an echo upstream, asking the gateway for every request."""
+@contextlib.contextmanager
+def running_nginx(folder: Path, gateway: int) -> Iterator[int]:
+    """The port of a real nginx before an echo upstream, asking this gateway for every request."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
     if program is None:
         pytest.skip("nginx is not installed: apt-get install nginx-light")
-    folder: Path = tmp_path_factory.mktemp("nginx")
     upstream = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
     port = free_port()
     config = folder / "nginx.conf"
-    config.write_text(CONFIG.format(folder=folder, port=port, upstream=upstream.server_port, gateway=server.port))
+    locations = readme_locations(upstream.server_port, gateway)
+    config.write_text(CONFIG.format(folder=folder, port=port, locations=locations))
     process = subprocess.Popen([program, "-c", str(config), "-p", str(folder)], stderr=subprocess.DEVNULL)
     try:
         for _ in range(500):
@@ -100,6 +103,12 @@ def nginx(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         upstream.server_close()
 
 
+@pytest.fixture(name="nginx", scope="module")
+def _nginx(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with running_nginx(tmp_path_factory.mktemp("nginx"), server.port) as port:
+        yield port
+
+
 def get(port: int, headers: list[tuple[str, str]]) -> Reply:
     """A GET with these headers, duplicates and all."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -110,6 +119,18 @@ def get(port: int, headers: list[tuple[str, str]]) -> Reply:
         connection.endheaders()
         response = connection.getresponse()
         return Reply(response.status, {n.lower(): v for n, v in response.getheaders()}, response.read())
+
+
+def test_a_token_of_the_command_line_is_one_contact_everywhere(server: Server, nginx: int) -> None:
+    """`gateway token issue` makes it, login meets the same id twice, and the upstream sees that id (the main job)."""
+    command = [sys.executable, "-m", "gateway", "token", "issue", "--config", str(server.folder / "gateway.toml")]
+    command += ["--issuer", "messenger", "--user-id", "from-the-command-line", "--email", "cli@example.com"]
+    token = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+    first, second = server.login(token), server.login(token)
+    assert (first.status, second.status, first.json()["identity"]["created"]) == (200, 200, True)
+    seen = dict(get(nginx, [("Authorization", f"Bearer {token}")]).json())
+    assert first.json()["contact"]["id"] == second.json()["contact"]["id"] == seen["x-contact-id"]
+    assert (seen["x-user-id"], seen["x-user-email"]) == ("from-the-command-line", "cli@example.com")
 
 
 def test_the_upstream_sees_the_contact_that_login_gave(server: Server, nginx: int) -> None:
@@ -134,15 +155,42 @@ def test_b01_spoofed_identity_headers_do_not_arrive(server: Server, nginx: int) 
     token = server.token("honest")
     contact_id = server.login(token).json()["contact"]["id"]
     for _ in range(200):
-        spoofed = [(_spelled(rng, name), "spoofed") for name in rng.choices(["x-contact-id", "x-user-id"], k=3)]
-        seen = get(nginx, [("Authorization", f"Bearer {token}"), *spoofed]).json()
-        identity = [(name.replace("_", "-"), value) for name, value in seen]
-        assert [value for name, value in identity if name == "x-contact-id"] == [contact_id]
-        assert [value for name, value in identity if name == "x-user-id"] == ["honest"]
+        spoofed = [(_spelled(rng, name), "spoofed") for name in rng.choices(RESERVED, k=4)]
+        nominated = [("Connection", f"close, {rng.choice(RESERVED)}")]
+        seen = get(nginx, [("Authorization", f"Bearer {token}"), *spoofed, *nominated]).json()
+        identity = [(re.sub("[_.]", "-", name), value) for name, value in seen]
+        ours = [("x-contact-id", contact_id), ("x-user-id", "honest"), ("x-identity-matched-by", "external_id")]
+        assert [pair for pair in identity if pair[0] in RESERVED] == ours
+        assert "spoofed" not in json.dumps(seen)
+
+
+def test_b02_a_client_cannot_nominate_the_credential_away(server: Server, nginx: int) -> None:
+    """`Connection: authorization` makes nobody anybody else: the same verdict, or none."""
+    headers = [("Authorization", f"Bearer {server.token('nominating')}"), ("Connection", "close, authorization")]
+    reply = get(nginx, headers)
+    assert reply.status in {200, 401}
+    if reply.status == 200:
+        assert dict(reply.json())["x-user-id"] == "nominating"
+
+
+def test_two_credentials_do_not_pass(server: Server, nginx: int) -> None:
+    """Two Authorization headers through nginx are refused as they are at login."""
+    bearers = [("Authorization", f"Bearer {server.token(name)}") for name in ("one", "two")]
+    assert get(nginx, bearers).status in {400, 401}
+
+
+def test_an_outage_lets_nobody_in(tmp_path: Path) -> None:
+    """A gateway that is gone is a 5xx at nginx, never a pass (nothing fails open)."""
+    with running_gateway(tmp_path) as server, running_nginx(tmp_path, server.port) as port:
+        credential = [("Authorization", f"Bearer {server.token('outage')}")]
+        assert get(port, credential).status == 200
+        os.kill(server.pid, signal.SIGINT)
+        assert server.exit_code() == 0
+        assert get(port, credential).status >= 500
 
 
 def _spelled(rng: random.Random, name: str) -> str:
     return "".join(
-        rng.choice("-_") if character == "-" else rng.choice([character.lower(), character.upper()])
+        rng.choice("-_.") if character == "-" else rng.choice([character.lower(), character.upper()])
         for character in name
     )
