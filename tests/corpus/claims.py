@@ -72,7 +72,14 @@ def issuer_cases(signer: Signer) -> Cases:
     unknown = Code.ALG_NOT_ALLOWED if signer.beside_secrets else Code.ISSUER_UNKNOWN
     for name, value in _near_misses(issuer).items():
         yield f"iss {name}", signer.token(claims={"iss": value}), unknown
-    for name, wrong in {"list": [issuer], "number": 1, "true": True, "object": {"iss": issuer}}.items():
+    wrong_types: dict[str, object] = {
+        "list": [issuer],
+        "number": 1,
+        "true": True,
+        "object": {"iss": issuer},
+        "null": None,
+    }
+    for name, wrong in wrong_types.items():
         yield f"iss {name}", signer.token(claims={"iss": wrong}), Code.CLAIM_TYPE
     yield "iss left out", signer.token(claims={"iss": LEFT_OUT}), unknown
     for name, value in _near_misses(audience).items():
@@ -80,9 +87,10 @@ def issuer_cases(signer: Signer) -> Cases:
         yield f"aud list of one {name}", signer.token(claims={"aud": [value]}), Code.AUDIENCE_MISMATCH
     yield "aud left out", signer.token(claims={"aud": LEFT_OUT}), Code.CLAIM_MISSING
     yield "aud empty list", signer.token(claims={"aud": []}), Code.AUDIENCE_MISMATCH
-    types: dict[str, object] = {"number": 1, "true": True, "object": {audience: True}, "null": None}
-    types |= {"list with a number": [audience, 1], "list with a list": [[audience]], "list with null": [None, audience]}
-    for name, wrong in types.items():
+    wrong_types = {"number": 1, "true": True, "object": {audience: True}, "null": None}
+    wrong_types |= {"list with a number": [audience, 1], "list with a list": [[audience]]}
+    wrong_types |= {"list with null": [None, audience]}
+    for name, wrong in wrong_types.items():
         yield f"aud {name}", signer.token(claims={"aud": wrong}), Code.CLAIM_TYPE
 
 
@@ -196,6 +204,11 @@ _INVALID_IDS = {
     "Angstrom sign": "\u212bngstrom",
     "Kelvin sign": "\u212aelvin",
     "private use": "user\ue000",
+    "Hangul filler": "\u3164",
+    "half-width Hangul filler within": "user\uffa01",
+    "blank of Braille behind": "user-1\u2800",
+    "grapheme joiner": "us\u034fer-1",
+    "variation selector alone": "\ufe0f",
     "no character": "user\uffff",
 }
 
@@ -252,6 +265,11 @@ _INVALID_EMAILS = {
     "not in NFC": "ame\u0301lie@example.com",
     "Kelvin sign in the domain": "ada@\u212aelvin.example",
     "full-width @": "ada\uff20example.com",
+    "full-width letter in the domain": "ada@\uff45xample.com",
+    "long s in the domain": "ada@\u017fun.example",
+    "capital sharp s in the domain": "ada@stra\u1e9ee.example",
+    "ideographic full stop in the domain": "ada@example\u3002com",
+    "Hangul filler": "ada\u3164@example.com",
     "template": "{{email}}",
     "placeholder": "undefined",
 }
