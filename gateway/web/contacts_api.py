@@ -65,7 +65,7 @@ class ContactsApi:
 
     async def create(self, request: Request) -> Response:
         """Make a contact: 200 and the record, or 409 naming the one that holds an identifier already."""
-        workspace = _permitted(request, Scope.CONTACTS_WRITE)
+        workspace = self._permitted(request, Scope.CONTACTS_WRITE)
         fields = written_fields(await _json_object(request), self._rules[workspace])
         if not fields.keys() & {"email", "external_id", "role"}:
             raise AdminError(400, "parameter_missing", "one of email, external_id and role is needed")
@@ -91,14 +91,14 @@ class ContactsApi:
 
     async def retrieve(self, request: Request) -> Response:
         """The live contact with this id."""
-        workspace = _permitted(request, Scope.CONTACTS_READ)
+        workspace = self._permitted(request, Scope.CONTACTS_READ)
         contact_id = _contact_id(request)
         contact = await self._store.find(workspace, contact_id)
         return _answer(contact_json(_standing(contact, id=contact_id)))
 
     async def find_by_external_id(self, request: Request) -> Response:
         """The live user with this external id; leads never match (facts: Intercom 2.2)."""
-        workspace = _permitted(request, Scope.CONTACTS_READ)
+        workspace = self._permitted(request, Scope.CONTACTS_READ)
         raw = path_of(request.scope).partition(_BY_EXTERNAL_ID)[2]
         try:
             external_id = unquote_to_bytes(raw).decode()
@@ -114,7 +114,7 @@ class ContactsApi:
 
     async def update(self, request: Request) -> Response:
         """Change the fields that the body names: absent stays, null clears."""
-        workspace = _permitted(request, Scope.CONTACTS_WRITE)
+        workspace = self._permitted(request, Scope.CONTACTS_WRITE)
         fields = written_fields(await _json_object(request), self._rules[workspace])
         contact_id = _contact_id(request)
 
@@ -141,7 +141,7 @@ class ContactsApi:
 
     async def delete(self, request: Request) -> Response:
         """Remove a contact for ever, archived and blocked ones too; its identifiers become free."""
-        workspace = _permitted(request, Scope.CONTACTS_WRITE)
+        workspace = self._permitted(request, Scope.CONTACTS_WRITE)
         contact_id = _contact_id(request)
 
         async def work(transaction: ContactTransaction) -> Contact:
@@ -155,6 +155,15 @@ class ContactsApi:
         contact = await self._store.write(work)
         reference = {"type": "contact", "id": contact.id, "external_id": contact.external_id, "deleted": True}
         return _answer(reference)
+
+    def _permitted(self, request: Request, scope: Scope) -> str:
+        """The workspace of the access token; 403 when the token lacks the scope, or its workspace stands no more."""
+        if scope not in request.user.scopes:
+            raise AdminError(403, "forbidden", f"the access token lacks the scope {scope}")
+        workspace: str = request.user.workspace_id
+        if workspace not in self._rules:
+            raise AdminError(403, "forbidden", "the access token's workspace is not configured")
+        return workspace
 
     async def _check_identifiers(
         self, transaction: ContactTransaction, contact: Contact, *, standing: Contact | None
@@ -192,14 +201,6 @@ class ContactsApi:
             before=before or {},
             after=after or {},
         )
-
-
-def _permitted(request: Request, scope: Scope) -> str:
-    """The workspace of the access token; 403 when the token lacks the scope."""
-    if scope not in request.user.scopes:
-        raise AdminError(403, "forbidden", f"the access token lacks the scope {scope}")
-    workspace: str = request.user.workspace_id
-    return workspace
 
 
 async def _json_object(request: Request) -> dict[str, Any]:

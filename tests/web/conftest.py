@@ -241,6 +241,19 @@ jwks_file = "{folder / "jwks.json"}"
         log.close()
 
 
+def other_workspace(folder: Path) -> str:
+    """Settings of another workspace, `other`, whose messenger secret has the same id; for `others`."""
+    (folder / "other").write_text(os.urandom(32).hex())
+    (folder / "other").chmod(0o600)
+    return f"""
+[workspaces.other]
+[[workspaces.other.issuers]]
+name = "messenger"
+profile = "intercom"
+secrets = [{{ id = "2026-11", secret_file = "{folder / "other"}" }}]
+"""
+
+
 async def _prepare(store: ContactStore) -> str:
     """Migrate a store and put an access token into it."""
     await store.migrate()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -14,10 +13,11 @@ import pytest
 from gateway.errors import Code
 from gateway.web.problems import status_of
 from tests.corpus import BadToken, Signer, bad_tokens, key_signer, shared_secret_signer
-from tests.web.conftest import ISSUER, Reply, running_gateway
+from tests.web.conftest import ISSUER, Reply, other_workspace, running_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.web.conftest import Server
 
@@ -277,19 +277,9 @@ def test_c04_a_query_never_chooses_the_workspace_of_forward_auth(either: Server)
     assert either.request("GET", "/auth/acme?app_id=other", either.token("query")).status == 200
 
 
-def test_b09_a_warm_cache_opens_no_other_workspace(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_b09_a_warm_cache_opens_no_other_workspace(tmp_path: Path) -> None:
     """A token of one workspace is refused at another, before and after it was welcomed at home (B21)."""
-    folder = tmp_path_factory.mktemp("two")
-    (folder / "other").write_text(os.urandom(32).hex())
-    (folder / "other").chmod(0o600)
-    others = f"""
-[workspaces.other]
-[[workspaces.other.issuers]]
-name = "messenger"
-profile = "intercom"
-secrets = [{{ id = "2026-11", secret_file = "{folder / "other"}" }}]
-"""
-    with running_gateway(folder, others=others) as server:
+    with running_gateway(tmp_path, others=other_workspace(tmp_path)) as server:
         token = server.token("two-workspaces")
         for _ in range(3):
             assert server.request("GET", "/auth/acme", token).status == 200
