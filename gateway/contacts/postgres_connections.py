@@ -211,6 +211,8 @@ async def _connect(url: str, *, statement_seconds: float | None) -> asyncpg.Conn
             command_timeout=statement_seconds,
             server_settings={"application_name": "identity-gateway"},
         )
+    except ValueError:  # the driver's words may quote a piece of the password
+        raise StoreUnusable("the PostgreSQL URL cannot be understood: check host, port, options and escapes") from None
     except _REFUSALS as error:
         raise StoreUnusable(f"PostgreSQL refuses: {error}") from error
     except (*_LOSSES, asyncpg.PostgresError) as error:

@@ -94,12 +94,12 @@ class SqliteStore(SqlReader):
         if self._listening is not None:
             self._listening.cancel()
             self._listening = None
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
+        writer, self._writer = self._writer, None
+        reader, self._reader, self._cursor = self._reader, None, None
+        if writer is not None:
             await writer.close()
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = self._cursor = None
+        if reader is not None:
+            reader.close()
 
     async def migrate(self) -> Sequence[str]:
         """See `ContactStore.migrate`."""

@@ -20,7 +20,8 @@ pytest.register_assert_rewrite(
     *(
         f"tests.contacts.conformance_{strength}"
         for strength in (
-            "crud",
+            "finding",
+            "changing",
             "concurrency",
             "durability",
             "model",

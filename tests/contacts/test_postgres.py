@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -17,9 +19,10 @@ from gateway.contacts.store import EVERYTHING
 from gateway.contacts.stores import store_for
 from gateway.errors import Outage, StoreUnusable
 from tests.contacts.conformance_alarm import AlarmConformance
+from tests.contacts.conformance_changing import ChangingConformance
 from tests.contacts.conformance_concurrency import ConcurrencyConformance
-from tests.contacts.conformance_crud import ChangingConformance, FindingConformance
 from tests.contacts.conformance_durability import DurabilityConformance
+from tests.contacts.conformance_finding import FindingConformance
 from tests.contacts.conformance_logins import LoginsConformance
 from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
@@ -176,6 +179,13 @@ class TestConnections:
         for call in (store_for(address).open, store_for(address).migrate, store_for(address).check):
             with pytest.raises(error):
                 await call()
+
+    async def test_a_url_that_makes_no_sense_is_not_quoted(self) -> None:
+        """A password that was not escaped stands in no error, nor behind it."""
+        piece = os.urandom(6).hex()
+        with pytest.raises(StoreUnusable) as unusable:
+            await store_for(f"postgresql://user:{piece}/2@127.0.0.1/x").open()
+        assert piece not in "".join(traceback.format_exception(unusable.value))
 
     async def test_a_missing_database_is_unusable(self, postgres_server: str) -> None:
         """A database that does not exist is not made."""
