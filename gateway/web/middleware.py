@@ -4,7 +4,8 @@
 
 `request.user` is the `Identity`, `request.auth.scopes` holds `authenticated`, so Starlette's `@requires` works.
 Refusals have the same shape as on the public listener, and a refused WebSocket gets a real HTTP status (facts: peers 0,
-Starlette).
+Starlette). Under uvicorn, run it with `--http h11` or `--http gateway.web.protocol:StrictProtocol`: its own httptools
+protocol takes chunked trailers for headers (facts: security 4.1).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
 
-from gateway.errors import Outage, Refusal
+from gateway.errors import Code, Outage, Refusal, StoreUnusable
 from gateway.web.carrier import send_answer
 from gateway.web.headers import IdentityHeaders
 from gateway.web.problems import Problems
@@ -70,6 +71,10 @@ class IdentityMiddleware:
                 user, auth = authenticated.identity, AuthCredentials(["authenticated"])
         except (Refusal, Outage) as error:
             await _refuse(scope, receive, send, self._problems.answer(error))
+            return
+        except StoreUnusable as error:
+            outage = Outage(Code.STORE_UNAVAILABLE, str(error))
+            await _refuse(scope, receive, send, self._problems.answer(outage))
             return
         await self.app({**scope, "headers": headers, "user": user, "auth": auth}, receive, send)
 

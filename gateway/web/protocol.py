@@ -137,9 +137,11 @@ class StrictProtocol(HttpToolsProtocol):
     def start_request(self) -> None:
         """Hand the request to the application."""
         super().on_headers_complete()
-        self.headers = []
         if self.parser.should_upgrade():
+            if self._should_upgrade():
+                return  # an application of somebody else's, with WebSockets: no cycle was made
             self.cycle.keep_alive = False
+        self.headers = []
 
     def on_message_complete(self) -> None:
         """The request has arrived."""

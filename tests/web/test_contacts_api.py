@@ -492,7 +492,7 @@ def test_an_unsupported_method_is_404(server: Server, method: str) -> None:
 
 
 def test_b22_the_admin_pages_stand_on_their_own_listener(server: Server) -> None:
-    """No way of writing a path reaches the Contacts API through the public listener, nor login through the admin one."""
+    """No spelling of a path reaches the Contacts API through the public listener, nor login through the admin one."""
     contact = server.admin("POST", "/contacts", {"external_id": "own-listener"}).json()
     for path in (f"/contacts/{contact['id']}", f"//contacts/{contact['id']}", f"/auth/../contacts/{contact['id']}"):
         assert server.request("GET", path, server.access_token).status == 404
