@@ -54,6 +54,10 @@ class LazyCommands(TyperGroup):
         try:
             code = super().main(*args, **{**extra, "standalone_mode": False})
         except Exception as error:
+            error = _only(error)
+            if isinstance(error, BrokenPipeError):  # whoever read the output has enough; what is left goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                sys.exit(FOUND_WANTING)
             code = tell(error)
             if code is None:
                 if os.environ.get("GATEWAY_TRACEBACK"):
@@ -74,6 +78,13 @@ def examples(*lines: str) -> str:
 def group() -> typer.Typer:
     """A group of commands, or one command."""
     return typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
+
+
+def _only(error: Exception) -> Exception:
+    """The one error of a task group."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def tell(error: Exception) -> int | None:

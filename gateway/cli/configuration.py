@@ -31,7 +31,7 @@ def configured_path(config: Path | None, environ: Mapping[str, str]) -> Path | N
 def is_configured(config: Path | None, environ: Mapping[str, str]) -> bool:
     """Whether a file, or the environment alone, configures a gateway."""
     return configured_path(config, environ) is not None or any(
-        name.startswith("GATEWAY_WORKSPACES__") for name in environ
+        name.startswith("GATEWAY_") and name.lower().split("__")[0] == "gateway_workspaces" for name in environ
     )
 
 

@@ -26,10 +26,8 @@ from keys.files import load_jwks_file
 from keys.keyset import KeySet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-    from gateway.contacts.contact import Contact
     from gateway.contacts.resolver import Identity
     from gateway.contacts.store import ContactStore, ContactTransaction, T, Work
     from gateway.identity.verifier import TokenVerifier
@@ -104,15 +102,9 @@ class _Rehearsal:
     def __init__(self, store: ContactStore) -> None:
         self._store = store
 
-    async def find_by_external_id(self, workspace_id: str, external_id: str) -> Contact | None:
-        """See `ContactReader`."""
-        return await self._store.find_by_external_id(workspace_id, external_id)
-
-    async def find_by_email(
-        self, workspace_id: str, email: str, *, limit: int = 3, proven: bool = False
-    ) -> Sequence[Contact]:
-        """See `ContactReader`."""
-        return await self._store.find_by_email(workspace_id, email, limit=limit, proven=proven)
+    def __getattr__(self, name: str) -> Any:
+        """Everything else, which is reading, is the store's own."""
+        return getattr(self._store, name)
 
     async def write(self, work: Work[T]) -> T:
         """Run work as `ContactStore.write` does, and keep nothing of it."""
@@ -132,7 +124,7 @@ async def _rehearse(settings: Settings, principal: Principal) -> Identity:
     store = store_for(settings.store.url)
     await store.open()
     try:
-        rehearsal: Any = _Rehearsal(store)  # the part of a store that a resolver uses
+        rehearsal: Any = _Rehearsal(store)  # as far as a resolver can see, the store
         return await Resolver(rehearsal, resolution_policies(settings), time.time, os.urandom).resolve(principal)
     finally:
         await store.close()

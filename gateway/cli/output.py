@@ -54,6 +54,12 @@ def printable(text: object) -> str:
     )
 
 
+def encodable(text: str, stream: Any) -> str:
+    """A text without the letters that a stream cannot write: they appear as escapes."""
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def say(*lines: object) -> None:
     """Print lines to standard output."""
     _write(sys.stdout, lines)
@@ -97,7 +103,5 @@ def moment(seconds: float | None) -> str:
 
 def _write(stream: Any, lines: Iterable[object]) -> None:
     for line in lines:
-        text = printable(line) + "\n"
-        encoding = stream.encoding or "utf-8"
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.write(encodable(printable(line), stream) + "\n")
     stream.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import sys
 import time
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ import typer
 
 from gateway.cli.commands import examples, group
 from gateway.cli.configuration import DEVELOPMENT, configured_path, is_configured
+from gateway.cli.output import encodable, printable
 from gateway.cli.signing import signing_issuer, token_claims
 from gateway.development import WORKSPACE
 from gateway.identity.issuing import issue_token
@@ -77,12 +79,13 @@ def _development(overrides: dict[str, Any]) -> tuple[Settings, str]:
     claims = token_claims(issuer, user_id="user-1", email="ada@example.com")
     token = issue_token(claims, key, ttl=_FIRST_TOKEN_SECONDS, now=time.time())
     public, admin = _url(settings.public.bind), _url(settings.admin.bind)
+    folder = encodable(printable(DEVELOPMENT.path.absolute()), sys.stdout)
     login = _curl(f"Authorization: Bearer {token}", f"{public}/messenger/login", "-X", "POST")
     look_up = _curl(f"Authorization: Bearer {access_token}", f"{admin}/contacts/find_by_external_id/user-1")
     return (
         settings,
         f"""\
-Development mode: everything lies in {DEVELOPMENT.path.absolute()}, and only this machine can connect.
+Development mode: everything lies in {folder}, and only this machine can connect.
 
   public  {public}
   admin   {admin}

@@ -71,5 +71,8 @@ def _key_of(issuer: IssuerSettings, algorithm: str | None, secret_id: str | None
 
 def _those(before: list[IssuerSettings], after: list[IssuerSettings], what: str) -> list[IssuerSettings]:
     if not after:
-        raise CommandFailed(f"no issuer {what} among: {', '.join(issuer.name for issuer in before)}")
+        raise CommandFailed(
+            f"no issuer {what} among: {', '.join(issuer.name for issuer in before)}",
+            hint="`gateway config show` shows what each of them has",
+        )
     return after

@@ -104,6 +104,25 @@ def test_which_configuration(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert ended.error == "nowhere.toml: cannot be read (No such file or directory)"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GATEWAY_WORKSPACES__ACME__ISSUERS__0__NAME", "m"),
+        ("GATEWAY_WORKSPACES", "{}"),
+        ("GATEWAY_workspaces__acme__issuers", "[]"),
+    ],
+)
+def test_an_environment_that_configures_ends_development_mode(
+    development: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """An environment that names a workspace, however it is spelled, is a configuration, and its problems are told."""
+    assert development.exists()
+    monkeypatch.setenv(name, value)
+    ended = run("config", "check")
+    assert ended.code == 1
+    assert "workspaces" in ended.err
+
+
 def test_a_configuration_stands_over_development_mode(development: Path) -> None:
     """A gateway.toml beside ./var ends development mode, so that no production gateway trusts its secrets."""
     (development / "gateway.toml").write_text(CONFIG)

@@ -124,6 +124,30 @@ def test_a_token_of_the_command_line_logs_in(folder: Path) -> None:
         assert len(ids) == 1
 
 
+def test_a_folder_with_an_odd_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R42: the name of the folder is printed without being obeyed, on any terminal."""
+    odd = folder / "\x1b[31mÄrger"
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    with serving() as gateway:
+        assert "/\\x1b[31m\\xc4rger/var" in gateway.lines[0]
+
+
+def test_a_reader_that_has_enough(folder: Path) -> None:
+    """`gateway serve | head -1` ends without a complaint."""
+    assert folder.exists()
+    binds = ["--public", f"127.0.0.1:{free_port()}", "--admin", f"127.0.0.1:{free_port()}"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", "serve", *binds], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(30) == 1
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
 def test_a_revoked_development_token_is_replaced(development: Path) -> None:
     """The access token that development mode prints works, also when the last one was revoked."""
     old = (development / "var/access-token").read_text()

@@ -258,6 +258,19 @@ class TestInspect:
         shown = run("token", "inspect", issue("--user-id", "user-1", "--email", "ada@example.com"), "--json").json()
         assert shown["contact"].startswith(f"{contact_id}, to be linked")
 
+    def test_it_explains_a_match_by_email(self, log_in: Callable[..., str]) -> None:
+        """A token with an email alone leads to the one record that has it, and the explanation says by what."""
+        contact_id = log_in("--user-id", "user-1", "--email", "ada@example.com")
+        shown = run("token", "inspect", issue("--email", "ada@example.com"), "--json").json()
+        assert (shown["contact_id"], shown["contact"]) == (contact_id, f"{contact_id}, by its email ada@example.com")
+
+    def test_it_explains_what_the_resolver_refuses(self, log_in: Callable[..., str]) -> None:
+        """A good token can still lead to nobody: the resolver's own code is the verdict."""
+        for user_id in ("user-1", "user-2"):
+            log_in("--user-id", user_id, "--email", "ada@example.com")
+        ended = run("token", "inspect", issue("--email", "ada@example.com"), "--json")
+        assert (ended.code, ended.json()["code"]) == (1, "email_ambiguous")
+
     def test_without_a_store(self, development: Path) -> None:
         """The token is explained though the store is gone; the contact is then not known."""
         (development / "var/contacts.db").unlink()
