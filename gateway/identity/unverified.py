@@ -26,7 +26,6 @@ TOKEN_LIMIT = 8 * 1024
 HEADER_LIMIT = 2 * 1024
 DEPTH_LIMIT = 16
 _INTEGER_DIGITS = 20
-_BASE64URL = re.compile(rb"[A-Za-z0-9_-]+")
 
 
 class UnverifiedToken(Struct, frozen=True):
@@ -130,8 +129,8 @@ def _is_flat(value: dict[str, Any]) -> bool:
 
 
 def _strictly(text: bytes) -> dict[str, Any]:
-    if _depth(text) > DEPTH_LIMIT:
-        raise ValueError(f"nested deeper than {DEPTH_LIMIT}")
+    if _is_deep(text):
+        raise ValueError(f"nested deeper than {DEPTH_LIMIT}, or unbalanced")
     try:
         decoded = text.decode("utf-8")
         value = json.loads(
@@ -155,26 +154,19 @@ def _strictly(text: bytes) -> dict[str, Any]:
     return value
 
 
-def _depth(text: bytes) -> int:
-    """An upper bound of the nesting, braces in strings counted too, without building anything."""
+def _is_deep(text: bytes) -> bool:
+    """Whether a text is nested beyond the limit, or unbalanced; tells it without building anything, in linear time."""
     if text.count(b"{") + text.count(b"[") <= DEPTH_LIMIT:
-        return 0
-    depth = deepest = 0
-    in_string = escaped = False
-    for byte in text:
-        if escaped:
-            escaped = False
-        elif in_string:
-            escaped = byte == 0x5C
-            in_string = byte != 0x22
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"{[":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"}]":
-            depth -= 1
-    return deepest
+        return False
+    brackets = _STRING.sub(b"", text).translate(_ONE_BRACKET, delete=_NO_BRACKETS)
+    for _ in range(DEPTH_LIMIT):
+        brackets = brackets.replace(b"[]", b"")  # the innermost pairs: one level a round
+    return bool(brackets)
+
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_ONE_BRACKET = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

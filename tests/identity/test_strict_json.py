@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.identity.unverified import _strictly, strict_json_object
+from gateway.identity.unverified import _is_deep, _strictly, strict_json_object
 
 TEXTS = st.text(st.characters(codec=None, categories=None), max_size=8)
 JSON = st.recursive(
@@ -89,3 +89,32 @@ def test_the_fast_way_of_the_parser_takes_nothing_that_the_plain_way_refuses(tex
     assert repr(found) == repr(plain)
     if isinstance(found, dict):
         msgspec.json.encode(found)  # whoever answers with it, or stores it, can
+
+
+def depth_of(value: object) -> int:
+    if not isinstance(value, dict | list):
+        return 0
+    return 1 + max(map(depth_of, value.values() if isinstance(value, dict) else value), default=0)
+
+
+BRACKETS = st.text('[]{}",:\\a1', max_size=60).map(str.encode)
+
+
+@given(st.integers(1, 40), st.lists(st.booleans(), min_size=40, max_size=40), TEXTS | st.text('[{}]"\\', max_size=40))
+def test_a12_sixteen_levels_and_no_more(depth: int, objects: list[bool], text: str) -> None:
+    """A12: lists and objects count alike, brackets in strings do not count, and neither does what stands beside."""
+    value: object = text
+    for as_object in [*objects[: depth - 1], True]:
+        value = {"a": [], text: value, "b": {}} if as_object else [[], value, {}]
+    written = json.dumps(value).encode()
+    deepest = depth_of(value)
+    assert _is_deep(written) == (deepest > 16)
+    if deepest > 16:
+        assert strictly(written) is ValueError
+
+
+@given(BRACKETS)
+def test_a12_the_depth_of_no_json_is_found_without_harm(text: bytes) -> None:
+    """A12: what is no JSON is refused whatever its brackets look like."""
+    found = strictly(text)
+    assert found is ValueError or isinstance(found, dict)
