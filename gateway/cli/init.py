@@ -100,12 +100,12 @@ def init(
             hint="--force overwrites; tokens signed with the old secret are then refused",
         )
     secret.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_private(secret, os.urandom(32).hex().encode() + b"\n")
     quoted = f'"{app_id}"' if "." in app_id else app_id
     text = _TEMPLATE.replace("workspaces.{app_id}", "workspaces.{quoted}").format(
         app_id=app_id, quoted=quoted, upper=app_id.upper(), secret_id=secret_id, secret_name=secret_name
     )
     config.write_text(text, encoding="utf-8")
+    write_private(secret, os.urandom(32).hex().encode() + b"\n")  # last: an old one is lost with it
     trusted_issuers(load_settings(config, {}))  # what was written is good
     if as_json:
         say_json({"config": str(config), "secrets": [str(secret)]})
