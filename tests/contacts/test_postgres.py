@@ -128,6 +128,15 @@ class TestConnections:
         await update(other, replace(known, name="New"))
         await until(lambda: (WORKSPACE, known.id, True) in heard)
 
+    async def test_a_lost_connection_is_nobody(self, store: ContactStore, raw: Callable[[str], None]) -> None:
+        """The server gives its processes' numbers again: changes under the number of a lost one are somebody else's."""
+        assert isinstance(store, PostgresStore)
+        await insert(store, contact())
+        (pid,) = store._connections._made
+        assert store._connections.has(pid)
+        raw(f"SELECT pg_terminate_backend({pid})")
+        await until(lambda: not store._connections.has(pid), 2.0)
+
     async def test_a_work_that_lost_its_connection_runs_again(
         self, store: ContactStore, raw: Callable[[str], None]
     ) -> None:

@@ -34,7 +34,16 @@ Answers = dict[str, str]  # from a user_id to the contact id that was answered
 @pytest.mark.parametrize(("workers", "rounds"), [(1, 20), (2, 10)])
 def test_r36_kill_9_loses_no_acknowledged_contact(tmp_path: Path, workers: int, rounds: int) -> None:
     """Round after round on one file: first logins, kill -9 of all processes, restart; nobody is lost or made twice."""
-    with running_gateway(tmp_path, workers=workers) as server:
+    _kill_and_restart(tmp_path, f"sqlite:///{tmp_path / 'contacts.db'}", workers, rounds)
+
+
+def test_r36_kill_9_loses_no_acknowledged_contact_on_postgres(tmp_path: Path, postgres_database: str) -> None:
+    """The same where the contacts are kept by a server that goes on: no transaction is left half done."""
+    _kill_and_restart(tmp_path, postgres_database, workers=1, rounds=5)
+
+
+def _kill_and_restart(folder: Path, store_url: str, workers: int, rounds: int) -> None:
+    with running_gateway(folder, store_url=store_url, workers=workers) as server:
         server.stop()
         server.exit_code()
     acknowledged: Answers = {}
@@ -45,7 +54,7 @@ def test_r36_kill_9_loses_no_acknowledged_contact(tmp_path: Path, workers: int, 
             latest = _first_logins(server, f"round-{number}", kill)
         acknowledged |= latest
     assert len(acknowledged) > rounds * CLIENTS
-    asyncio.run(_check(f"sqlite:///{tmp_path / 'contacts.db'}", acknowledged))
+    asyncio.run(_check(store_url, acknowledged))
 
 
 @contextlib.contextmanager
@@ -80,18 +89,20 @@ def _first_logins(server: Server, name: str, kill: Callable[[], None]) -> Answer
                 status, answer = _login(server, connection, user_id)
                 if status != 200 or not answer["identity"]["created"]:
                     unexpected.append((user_id, status, answer))
+                    break
                 answers[user_id] = answer["contact"]["id"]
                 begun.set()
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:
         thread.start()
-    assert begun.wait(20)
+    served = begun.wait(20)
     time.sleep(random.uniform(0.02, 0.25))
     kill()
     for thread in threads:
         thread.join()
     assert unexpected == []
+    assert served
     return answers
 
 
