@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.contacts.access_token import digest_of
-from gateway.errors import Outage, Refusal
+from gateway.errors import Outage, Refusal, StoreUnusable
 from gateway.web.admin_errors import AdminError, error_list, outage, unauthorized
 from gateway.web.problems import status_of
 from gateway.web.transport import read_head
@@ -41,7 +41,7 @@ class AccessTokenMiddleware:
             await error_list(unauthorized() if status == 401 else unfit)(scope, receive, send)
         except AdminError as error:
             await error_list(error)(scope, receive, send)
-        except Outage as error:
+        except (Outage, StoreUnusable) as error:
             await (await outage(scope, error))(scope, receive, send)
         else:
             await self.app({**scope, "user": token}, receive, send)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from gateway.errors import Code, ContactConflict, ContactNotFound, Outage, Refusal
+from gateway.errors import Code, ContactConflict, ContactNotFound, Outage, Refusal, StoreUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,11 +86,10 @@ async def identifier_refused(_request: object, error: Exception) -> Response:
 
 
 async def outage(_request: object, error: Exception) -> Response:
-    """503 with `Retry-After`."""
-    if not isinstance(error, Outage):
-        raise error
+    """503 with `Retry-After`; a store that became unusable is an outage, too."""
+    retry_after = error.retry_after if isinstance(error, Outage) else 5
     text = "The contact store cannot answer now; try again."
-    return error_list(AdminError(503, "service_unavailable", text, headers={"retry-after": str(error.retry_after)}))
+    return error_list(AdminError(503, "service_unavailable", text, headers={"retry-after": str(retry_after)}))
 
 
 async def http_error(_request: object, error: Exception) -> Response:
@@ -110,6 +109,7 @@ HANDLERS = {
     ContactConflict: contact_conflict,
     Refusal: identifier_refused,
     Outage: outage,
+    StoreUnusable: outage,
     404: http_error,
     405: http_error,
     500: failure,

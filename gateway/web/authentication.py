@@ -15,7 +15,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from gateway.contacts.store import EVERYTHING
-from gateway.errors import Code, Refusal
+from gateway.errors import Code, Outage, Refusal, StoreUnusable
 from gateway.identity.unverified import TOKEN_LIMIT
 
 if TYPE_CHECKING:
@@ -138,8 +138,14 @@ class Authenticator:
         if known is not None and self._stands(known.identity, verified.asked):
             return known
 
+        if not self.store.embedded and asyncio.current_task() is None:
+            # The express lane began us by hand; a store that waits may need a task from its first step (time-outs do).
+            await asyncio.sleep(0)
         asked = self._changes.count
-        authenticated = Authenticated(await self._resolver.resolve(verified.principal))
+        try:
+            authenticated = Authenticated(await self._resolver.resolve(verified.principal))
+        except StoreUnusable as error:  # it was usable once: somebody changed it under our feet
+            raise Outage(Code.STORE_UNAVAILABLE, str(error)) from error
         if authenticated.identity.as_found:
             verified.authenticated, verified.asked = authenticated, asked
         return authenticated

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from gateway.errors import Outage
+from gateway.errors import Outage, StoreUnusable
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -47,6 +47,6 @@ class Health:
     async def _store(self) -> str:
         try:
             await self._authenticator.store.find("", "")
-        except Outage:
+        except (Outage, StoreUnusable):
             return "unavailable"
         return "ok"
