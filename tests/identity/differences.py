@@ -1,4 +1,4 @@
-"""What PyJWT or joserfc accept and we refuse, each with its reason and a token that shows it; and what is the reverse."""
+"""What PyJWT or joserfc accept and we refuse, each with its reason and a token that shows it; and the reverse."""
 
 from __future__ import annotations
 
