@@ -93,7 +93,9 @@ def looks_like_public_key(material: bytes) -> bool:
 
 def _unpacked(form: bytes) -> Iterator[bytes]:
     """What may lie below: without blanks and byte order marks, without the NULs of UTF-16, out of base64 or hex."""
-    yield form.strip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+    bare = form.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+    yield bare
+    yield bare.rstrip()  # not at once: the last byte of DER may look like a blank
     if b"\0" in form:
         yield form.replace(b"\0", b"")
     compact = re.sub(rb"\s", b"", form)

@@ -178,6 +178,14 @@ def test_a01_a_private_key_is_no_secret_either(algorithm: str) -> None:
     assert "PRIVATE" not in str(caught.value)
 
 
+def test_a01_der_that_ends_like_a_blank_is_known() -> None:
+    """A01: what is taken off before a key is not taken off behind it."""
+    while not (der := public_key_forms(generate_signing_key("Ed25519").material, None, 1.8e9)["DER"]).endswith(b"\n"):
+        pass
+    for packed in (der, b"\xef\xbb\xbf" + der, b" \n" + der, base64.b64encode(b" " + der)):
+        assert looks_like_public_key(packed)
+
+
 @given(st.text())
 def test_any_text_is_a_secret_or_a_key_material_error(text: str) -> None:
     """R12: no text of a configuration raises anything else."""
