@@ -217,6 +217,22 @@ REFUSED = {
         GOOD + 'issuer = "https://x.example"\n',
         [f'{ISSUER}.issuer: tokens of profile "intercom" have no iss; use profile = "oidc"'],
     ),
+    "messenger_with_aud": (
+        GOOD + 'audience = "messenger"\n',
+        [f'{ISSUER}.audience: tokens of profile "intercom" have no aud; use profile = "oidc"'],
+    ),
+    "messenger_with_asymmetric_algorithms": (
+        GOOD + 'algorithms = ["ES256"]\n',
+        [f'{ISSUER}.algorithms: profile "intercom" signs with HS algorithms'],
+    ),
+    "pem_that_suits_no_algorithm": (
+        LOGIN + 'algorithms = ["EdDSA"]\npem_files = ["public.pem"]\n',
+        [f"{ISSUER}.pem_files[0]: the key does not suit the algorithms"],
+    ),
+    "private_key_as_public_one": (
+        LOGIN + 'algorithms = ["ES256"]\npem_files = [{ file = "private.pem" }]\n',
+        [f"{ISSUER}.pem_files[0].file: private.pem: this is not a public key in PEM"],
+    ),
     "loose_leeway": (GOOD + "leeway = 61\n", [f"{ISSUER}.leeway: Input should be less than or equal to 60"]),
     "long_lifetime": (
         GOOD + "max_lifetime = 86401\n",
@@ -229,6 +245,29 @@ REFUSED = {
     "two_issuers_of_one_name": (
         GOOD + GOOD,
         ["workspaces.acme.issuers[1].name: another issuer of the workspace has the same name"],
+    ),
+    "two_issuers_of_one_iss": (
+        LOGIN
+        + 'algorithms = ["ES256"]\njwks_file = "jwks.json"\n'
+        + LOGIN.replace('"login"', '"other"')
+        + 'algorithms = ["ES256"]\njwks_file = "jwks.json"\n',
+        ["workspaces.acme.issuers[1].issuer: another issuer of the workspace has the same iss"],
+    ),
+    "two_issuers_of_one_name_and_more": (
+        GOOD + MESSENGER + "secrets = []\nkidd = 1\n",
+        [
+            "workspaces.acme.issuers[1]: no keys: give secrets, jwks_file or pem_files",
+            "workspaces.acme.issuers[1].kidd: no such setting",
+            "workspaces.acme.issuers[1].name: another issuer of the workspace has the same name",
+        ],
+    ),
+    "app_id_that_is_none": (
+        '[workspaces."a/b"]\n[[workspaces."a/b".issuers]]\nname = "m"\nprofile = "intercom"\n' + GOOD_SECRET,
+        ["workspaces: an app_id has letters, digits, dashes, dots and underscores, at most 64"],
+    ),
+    "name_that_is_none": (
+        GOOD.replace('"messenger"', '"a b"'),
+        [f"{ISSUER}.name: String should match pattern '^[A-Za-z0-9_.-]{{1,64}}$'"],
     ),
     "no_workspace": ("workers = 2\n", ["workspaces: required"]),
     "workspace_without_issuer": (
@@ -251,6 +290,10 @@ REFUSED = {
         GOOD + '[public.headers]\nuser_id = "Authorization"\n',
         ["public.headers.user_id: this header has a meaning of its own"],
     ),
+    "header_that_is_none": (
+        GOOD + '[public.headers]\nuser_id = "X_User_Id"\n',
+        ["public.headers.user_id: a header's name has letters, digits and dashes"],
+    ),
     "two_headers_of_one_name": (
         GOOD + '[public.headers]\nuser_id = "x-contact-id"\n',
         ["public.headers: two headers have the same name"],
@@ -258,6 +301,10 @@ REFUSED = {
     "store_of_another_kind": (
         GOOD + '[store]\nurl = "mysql://x/y"\n',
         ["store.url: a store is named sqlite:///path or postgresql://..."],
+    ),
+    "store_named_twice": (
+        GOOD + '[store]\nurl = "sqlite:///x.db"\nurl_file = "secret"\n',
+        ["store: give url or url_file, not both"],
     ),
     "text_for_a_number": (
         'workers = "many"\n' + GOOD,

@@ -123,6 +123,12 @@ def test_a_value_stands_over_the_file_twin_of_the_file(config: Path, tmp_path: P
     assert secret_of(load_settings(config, environ)) == SECRET
 
 
+def test_a_file_twin_of_something_that_is_not_there(config: Path) -> None:
+    """A twin whose place leads nowhere is told as any other name that does."""
+    name = "GATEWAY_WORKSPACES__ACME-1__ISSUERS__9__SECRETS__0__SECRET_FILE"
+    assert refused(config, {name: "/x"}) == (f"environment {name}: names no place in the settings",)
+
+
 def test_both_twins_in_the_environment_are_refused(config: Path, tmp_path: Path) -> None:
     """Two answers to one question are none."""
     (tmp_path / "other").write_text(OTHER)
