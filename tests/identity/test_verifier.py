@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import Code, Outage, Refusal
-from gateway.identity.claims import ClaimPolicy, numeric_date
+from gateway.identity.claims import ClaimPolicy, check_iss, numeric_date
 from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.issuing import issue_token
 from gateway.identity.unverified import _parse_header, parse_token
@@ -84,6 +84,15 @@ def test_a14_an_iss_that_is_no_string_picks_nobody(iss: object) -> None:
     for signer in (messenger_signer(), login_signer()):
         verifier = TokenVerifier([trusted(signer)], lambda: NOW)
         assert verdict(verifier, signer.token(claims={"iss": iss})) == Code.CLAIM_TYPE
+
+
+@pytest.mark.parametrize("iss", [ISSUER + ".evil.example", ISSUER + "/", ISSUER[:-1], ISSUER.upper(), "", "https://"])
+def test_a14_the_claim_check_compares_iss_exactly_once_more(iss: str) -> None:
+    """A14: step 3 picks an issuer by its iss; step 7 does not rely on that."""
+    check_iss({"iss": ISSUER}, ClaimPolicy(issuer=ISSUER), NOW)
+    with pytest.raises(Refusal) as caught:
+        check_iss({"iss": iss}, ClaimPolicy(issuer=ISSUER), NOW)
+    assert caught.value.code == Code.ISSUER_UNKNOWN
 
 
 def test_b09_a_token_of_one_workspace_is_nothing_in_another() -> None:
