@@ -94,7 +94,8 @@ def connect(path: Path, *, patience: float = WRITER_PATIENCE) -> apsw.Connection
 def applied(connection: apsw.Connection, path: Path) -> int:
     """How many migrations the database has seen."""
     try:
-        if not connection.table_exists("main", "migrations"):
+        # A statement, for it looks into the file: `table_exists` asks what the connection last knew of the schema.
+        if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'").fetchall():
             return 0
         return len(connection.execute(SELECT_MIGRATIONS).fetchall())
     except apsw.Error as error:
@@ -162,12 +163,12 @@ def _immediate(connection: apsw.Connection) -> Iterator[None]:
 def _migrate_once(connection: apsw.Connection, path: Path) -> str | None:
     """Apply the next migration together with its record; return its name, or None when there is none."""
     with _immediate(connection):
-        number = applied(connection, path)
-        steps = pending(number)
+        done = applied(connection, path)
+        steps = pending(done)
         if not steps:
             return None
         number, migration = steps[0]
-        if number == 1:
+        if not done:
             connection.execute(CREATE_MIGRATIONS)
         for statement in migration.sqlite:
             connection.execute(statement)

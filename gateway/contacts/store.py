@@ -39,8 +39,8 @@ EVERYTHING = "*"
 class Event(Struct, frozen=True, kw_only=True):
     """One line of a record's history: what happened, when, by whom, and the values before and after.
 
-    `kind` is one of created, linked, updated, email_changed, shared_user_id, restored, archived, blocked, merged,
-    deleted. `actor` says who in words such as `issuer:messenger`, `access_token:<id>` or `command`.
+    `kind` is one of created, linked, updated, email_changed, email_conflict, shared_user_id, restored, archived,
+    blocked, merged, deleted. `actor` says who in words such as `issuer:messenger`, `access_token:<id>` or `command`.
     """
 
     workspace_id: str

@@ -1,4 +1,4 @@
-"""What another process does with a store: `python -m tests.contacts.program URL insert|rename|login ...`.
+"""What another process does with a store: `python -m tests.contacts.program URL insert|rename|login|migrate ...`.
 
 It prints a line when it is ready, waits for a line, and prints a line for each write when it is acknowledged.
 """
@@ -67,10 +67,14 @@ async def _login(store: ContactStore, user_id: str, email: str, count: int) -> N
 
 async def _main(url: str, command: str, *arguments: str) -> None:
     store = store_for(url)
-    await store.open()
+    if command != "migrate":
+        await store.open()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.readline)
+    if command == "migrate":
+        sys.stdout.write(f"{len(await store.migrate())}\n")
+        return
     if command == "insert":
         prefix, writers, count = arguments
         await _insert(store, prefix, int(writers), int(count))

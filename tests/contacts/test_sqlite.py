@@ -109,6 +109,15 @@ class TestEmbedded:
             with pytest.raises(StopIteration):
                 look_up.send(None)
 
+    async def test_a_commit_waits_for_the_disk(self, store: ContactStore) -> None:
+        """`synchronous = FULL` in a write-ahead log: acknowledged is durable."""
+
+        async def work(transaction: ContactTransaction) -> list[object]:
+            assert isinstance(transaction, _SqliteTransaction)
+            return [transaction.run(f"PRAGMA {name}")[0][0] for name in ("synchronous", "journal_mode", "fullfsync")]
+
+        assert await store.write(work) == [2, "wal", 1]
+
     async def test_work_may_not_wait(self, store: ContactStore) -> None:
         """A work that waits for something else is an error of its author, and harms nobody else."""
 
@@ -189,7 +198,7 @@ class TestEmbedded:
         assert store._reader is not None
         assert store.hears_changes
         store._reader.close()
-        await until(lambda: not store.hears_changes, 1.0)
+        await until(lambda: not store.hears_changes)
         await asyncio.sleep(2 * LISTEN_SECONDS)
         assert not store.hears_changes
 

@@ -104,7 +104,7 @@ class TestFile:
         path.rename(aside)
         if fate == "replaced":
             shutil.copy(aside, path)
-        await until(lambda: "removed or replaced" in caplog.text, 2.0)
+        await until(lambda: "removed or replaced" in caplog.text)
         await until(lambda: not store.hears_changes)
         with pytest.raises(Outage):
             await insert(store, contact())
