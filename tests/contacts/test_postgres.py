@@ -160,7 +160,7 @@ class TestConnections:
         async def work(transaction: ContactTransaction) -> None:
             await transaction.insert(contact(external_id="u-1"))
             with contextlib.suppress(Outage):
-                await transaction._fetch("SELECT 1 / 0")  # type: ignore[attr-defined]
+                await transaction._fetch("SELECT 1 / 0")  # type: ignore[attr-defined]  # SQL's
 
         with pytest.raises(Outage):
             await store.write(work)
