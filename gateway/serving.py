@@ -172,6 +172,11 @@ class _Worker:
     def listens(self) -> bool:
         return self._listening.is_set()
 
+    @property
+    def failed(self) -> bool:
+        """Whether it ended before it listened."""
+        return not (self.process.is_alive() or self.listens)
+
 
 class _Supervisor:
     """Starts the workers, starts one that dies again, and lets a stop reach all of them."""
@@ -189,13 +194,14 @@ class _Supervisor:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda number, _frame: self._signals.append(number))
         self._workers = [self._start(_RESTART_SECONDS) for _ in range(self._settings.workers)]
-        while not self._signals and not all(worker.listens for worker in self._workers):
-            if not all(worker.process.is_alive() for worker in self._workers):
-                self._stop(signal.SIGINT)
-                return 1
-            time.sleep(_LOOK_SECONDS)
-        listening()
+        announced = False
         while not self._signals:
+            if not announced and any(worker.failed for worker in self._workers):
+                self._stop(signal.SIGTERM)
+                return 1
+            if not announced and all(worker.listens for worker in self._workers):
+                announced = True
+                listening()
             time.sleep(_LOOK_SECONDS)
             self._workers = [self._revived(worker) for worker in self._workers]
         self._stop(self._signals[0])

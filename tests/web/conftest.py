@@ -226,10 +226,14 @@ user_id_claim = "user_id"
 jwks_file = "{folder / "jwks.json"}"
 """)
     access_token = asyncio.run(_prepare(store_for(url)))
-    log = (folder / "log").open("ab")
-    process = subprocess.Popen([sys.executable, "-m", "gateway", "serve", "--config", str(config)], stderr=log)
+    log, banner = (folder / "log").open("ab"), (folder / "banner").open("ab")
+    command = [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
+    process = subprocess.Popen(command, stdout=banner, stderr=log)
     try:
         await_answer(process, port)
+        while not (folder / "banner").stat().st_size:  # it is printed when every worker listens
+            assert process.poll() is None
+            time.sleep(0.01)
         yield Server(port, admin_port, process, folder, secret, issuer_key, access_token)
     finally:
         process.terminate()
@@ -239,6 +243,7 @@ jwks_file = "{folder / "jwks.json"}"
             process.kill()
             process.wait()
         log.close()
+        banner.close()
 
 
 def other_workspace(folder: Path) -> str:
