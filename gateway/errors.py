@@ -4,7 +4,9 @@
     ├── Refusal            a verdict on what was presented; carries one `Code` of the closed list
     ├── Outage             no verdict could be reached (keys, store, upstream); never becomes a refusal
     ├── ContactNotFound    no record stands under that id
+    ├── ContactMerged      the record was merged into another one
     ├── ContactConflict    a record holds an identifier that another one asked for
+    ├── ChangeRefused      a change that no record may take; carries a `ChangeProblem`
     ├── StoreUnusable      the database is newer than the program, damaged, or not ours
     └── SettingsInvalid    the configuration has problems; all of them, named together
 
@@ -90,6 +92,14 @@ class ContactNotFound(GatewayError):
     """No record stands under that id in that workspace."""
 
 
+class ContactMerged(GatewayError):
+    """The record was merged into another one, and `contact_id` answers for it now."""
+
+    def __init__(self, contact_id: str) -> None:
+        super().__init__(f"merged into the contact {contact_id}")
+        self.contact_id = contact_id
+
+
 class ContactConflict(GatewayError):
     """Another record, `contact_id`, holds the identifier in `field`; `archived` says whether it is archived."""
 
@@ -98,6 +108,24 @@ class ContactConflict(GatewayError):
         self.contact_id = contact_id
         self.field = field
         self.archived = archived
+
+
+class ChangeProblem(StrEnum):
+    """What can be wrong with a change of a record that an operator asks for."""
+
+    VALUE_INVALID = "value_invalid"
+    IDENTIFIER_MISSING = "identifier_missing"
+    USER_STAYS_USER = "user_stays_user"
+
+
+class ChangeRefused(GatewayError):
+    """A change that no record may take: the problem, words for whoever asked, and the field where there is one."""
+
+    def __init__(self, problem: ChangeProblem, message: str, *, field: str | None = None) -> None:
+        super().__init__(f"{problem}: {message}")
+        self.problem = problem
+        self.message = message
+        self.field = field
 
 
 class StoreUnusable(GatewayError):

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from gateway.errors import Code, ContactConflict, ContactNotFound, Outage, Refusal, StoreUnusable
+from gateway.errors import (
+    ChangeProblem,
+    ChangeRefused,
+    Code,
+    ContactConflict,
+    ContactMerged,
+    ContactNotFound,
+    Outage,
+    Refusal,
+    StoreUnusable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +78,24 @@ async def contact_not_found(_request: object, _error: Exception) -> Response:
     return error_list(AdminError(404, "not_found", "User Not Found"))
 
 
+async def contact_merged(_request: object, error: Exception) -> Response:
+    """410 and a link to the record that answers now (facts: Intercom 2.6)."""
+    if not isinstance(error, ContactMerged):
+        raise error
+    link = {"link": f'</contacts/{error.contact_id}>; rel="canonical"'}
+    return error_list(
+        AdminError(410, "contact_merged", "merged into another contact; follow the Link header", headers=link)
+    )
+
+
+async def change_refused(_request: object, error: Exception) -> Response:
+    """The status and code of the vocabulary that a problem has there."""
+    if not isinstance(error, ChangeRefused):
+        raise error
+    status, code = _CHANGE_PROBLEMS[error.problem]
+    return error_list(AdminError(status, code, error.message, field=error.field))
+
+
 async def contact_conflict(_request: object, error: Exception) -> Response:
     """409 naming the other record; clients read the id at the end of the message (facts: Intercom 2.5)."""
     if not isinstance(error, ContactConflict):
@@ -103,9 +131,16 @@ async def failure(_request: object, _error: Exception) -> Response:
     return error_list(AdminError(500, "server_error", "The gateway failed to answer; its log says why."))
 
 
+_CHANGE_PROBLEMS = {
+    ChangeProblem.VALUE_INVALID: (400, "parameter_invalid"),
+    ChangeProblem.IDENTIFIER_MISSING: (400, "parameter_missing"),
+    ChangeProblem.USER_STAYS_USER: (400, "client_error"),
+}
 HANDLERS = {
     AdminError: admin_error,
+    ChangeRefused: change_refused,
     ContactNotFound: contact_not_found,
+    ContactMerged: contact_merged,
     ContactConflict: contact_conflict,
     Refusal: identifier_refused,
     Outage: outage,

@@ -1,0 +1,178 @@
+"""What an operator changes in records, whatever the way in: the API, a file, a command.
+
+An `Editor` works inside one transaction, in somebody's name. It takes the same locks as a login does, so that both
+decide on the same ground, and each change leaves its line of history in the same transaction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import asdict, replace
+
+from gateway.contacts.contact import Contact, Role, State, is_contact_id, mint_contact_id
+from gateway.contacts.store import Event
+from gateway.errors import (
+    ChangeProblem,
+    ChangeRefused,
+    Code,
+    ContactConflict,
+    ContactMerged,
+    ContactNotFound,
+    Refusal,
+)
+from gateway.identity.principal import Proof
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gateway.contacts.store import ContactTransaction
+
+ATTRIBUTES_LIMIT = 250
+"""How many custom attributes a contact holds at most."""
+
+_NOT_WRITTEN = {"workspace_id", "id", "created_at", "updated_at", "identified_at", "state", "merged_into"}
+"""The fields of a contact that no edit writes; the history keeps all others."""
+
+
+class Editor:
+    """Changes the records of a workspace in one transaction; `actor` says in whose name, `now` is in seconds."""
+
+    def __init__(
+        self,
+        transaction: ContactTransaction,
+        workspace: str,
+        *,
+        actor: str,
+        now: float,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._transaction = transaction
+        self._workspace = workspace
+        self._actor = actor
+        self._now = int(now)
+        self._random_bytes = random_bytes
+
+    async def create(self, fields: Mapping[str, Any]) -> Contact:
+        """Make a record; raises `ChangeRefused`, `ContactConflict` naming the holder of an identifier, `Refusal`."""
+        contact = Contact(
+            workspace_id=self._workspace,
+            id=mint_contact_id(self._now, self._random_bytes),
+            created_at=self._now,
+            updated_at=self._now,
+            **{"role": Role.USER, **fields, "custom_attributes": _merged({}, fields)},
+        )
+        if contact.role is Role.USER and contact.external_id is None and contact.email is None:
+            raise ChangeRefused(ChangeProblem.IDENTIFIER_MISSING, "a user needs an email or an external_id")
+        await self._check_identifiers(contact, standing=None)
+        await self._transaction.insert(contact)
+        await self._note("created", contact, after=changed_fields({}, contact))
+        return contact
+
+    async def update(self, contact_id: str, fields: Mapping[str, Any]) -> Contact:
+        """Write fields into a live record; the very same values write nothing. Raises as `create`, and `live` does."""
+        standing = await self.live(contact_id)
+        if standing.role is Role.USER and fields.get("role") is Role.LEAD:
+            raise ChangeRefused(ChangeProblem.USER_STAYS_USER, "a user cannot become a lead", field="role")
+        written = {**fields, "custom_attributes": _merged(standing.custom_attributes, fields)}
+        written_again = fields.get("email") == standing.email and fields.get("email_proof") is Proof.IMPORTED
+        if written_again and standing.email_proof is Proof.SIGNED:
+            del written["email_proof"]  # what a token signed is not proven less by an operator's copy of it
+        contact = replace(standing, **written)
+        if contact == standing:
+            return standing
+        contact = replace(contact, updated_at=self._now)
+        await self._check_identifiers(contact, standing=standing)
+        await self._transaction.update(contact)
+        before, after = changed_fields(asdict(contact), standing), changed_fields(asdict(standing), contact)
+        await self._note("updated", contact, before=before, after=after)
+        return contact
+
+    async def set_state(self, contact_id: str, state: State) -> Contact:
+        """Archive, block or bring back a record (`LIVE`); what is so already is left alone. Raises as `standing`."""
+        contact = await self.standing(contact_id)
+        if contact.state is state:
+            return contact
+        changed = replace(contact, state=state, updated_at=self._now)
+        await self._transaction.update(changed)
+        await self._note(_STATE_CHANGES[state], contact, before={"state": contact.state}, after={"state": state})
+        return changed
+
+    async def delete(self, contact_id: str) -> Contact:
+        """Remove a record for ever, whatever its state, with the personal data in its history. Raises as `standing`."""
+        contact = await self.standing(contact_id)
+        await self._transaction.delete(self._workspace, contact_id)
+        await self._note("deleted", contact)
+        return contact
+
+    async def standing(self, contact_id: str) -> Contact:
+        """The record itself, in any state but merged; `ContactNotFound`, or `ContactMerged` naming who answers now."""
+        contact = await self._transaction.find(self._workspace, contact_id)
+        if contact is None:
+            raise ContactNotFound(contact_id)
+        if contact.id != contact_id:
+            raise ContactMerged(contact.id)
+        return contact
+
+    async def live(self, contact_id: str) -> Contact:
+        """The record, neither archived nor blocked; raises as `standing`."""
+        contact = await self.standing(contact_id)
+        if contact.state is not State.LIVE:
+            raise ContactNotFound(contact_id)
+        return contact
+
+    async def _check_identifiers(self, contact: Contact, *, standing: Contact | None) -> None:
+        """Hold the identifiers, and refuse those of another record: 409, or 422 for the id of a contact (S4, R34)."""
+        external_id, email = contact.external_id, contact.email
+        held = {"user_id": external_id, "email": email}
+        await self._transaction.lock(self._workspace, *(f"{kind}:{value}" for kind, value in held.items() if value))
+        if external_id and (standing is None or standing.external_id != external_id):
+            holder = await self._transaction.find_by_external_id(self._workspace, external_id)
+            if holder is not None:
+                raise ContactConflict(holder.id, "external_id", archived=holder.state is State.ARCHIVED)
+            if is_contact_id(external_id) and await self._transaction.find(self._workspace, external_id):
+                raise Refusal(Code.USER_ID_IS_CONTACT_ID, "this is the id of a contact", field="external_id")
+        known = standing is not None and (standing.email, standing.role) == (email, contact.role)
+        if email and contact.role is Role.USER and not known:
+            for holder in await self._transaction.find_by_email(self._workspace, email):
+                if holder.role is Role.USER and holder.id != contact.id:
+                    raise ContactConflict(holder.id, "email")
+
+    async def _note(
+        self,
+        kind: str,
+        contact: Contact,
+        *,
+        before: dict[str, Any] | None = None,
+        after: dict[str, Any] | None = None,
+    ) -> None:
+        await self._transaction.record(
+            Event(
+                workspace_id=self._workspace,
+                contact_id=contact.id,
+                kind=kind,
+                actor=self._actor,
+                at=self._now,
+                before=before or {},
+                after=after or {},
+            )
+        )
+
+
+_STATE_CHANGES = {State.ARCHIVED: "archived", State.BLOCKED: "blocked", State.LIVE: "restored"}
+
+
+def changed_fields(other: Mapping[str, Any], contact: Contact) -> dict[str, Any]:
+    """The fields in which a contact differs from another's, as the history keeps them."""
+    fields = {name: value for name, value in asdict(contact).items() if name not in _NOT_WRITTEN}
+    return {name: value for name, value in fields.items() if value != other.get(name)}
+
+
+def _merged(standing: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Custom attributes are updated one by one; null removes one."""
+    custom = {**standing, **fields.get("custom_attributes", {})}
+    custom = {name: value for name, value in custom.items() if value is not None}
+    if len(custom) > ATTRIBUTES_LIMIT:
+        text = f"a contact has at most {ATTRIBUTES_LIMIT} custom attributes"
+        raise ChangeRefused(ChangeProblem.VALUE_INVALID, text, field="custom_attributes")
+    return custom
