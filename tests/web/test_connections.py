@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
+import random
 import re
 import socket
 import time
@@ -316,6 +318,55 @@ def test_many_small_heads_in_one_packet_are_no_large_head(either: Server) -> Non
         connection.sendall(one[-20:])
         received += connection.recv(1_000_000)
     assert set(statuses(received)) == {200}
+
+
+def test_b10_parallel_tokens_never_share_an_answer(either: Server) -> None:
+    """40 people, each five times, from 40 connections at once: every answer is the asker's own."""
+    tokens = {f"parallel-{number}": either.token(f"parallel-{number}") for number in range(40)}
+
+    def ask(name: str) -> tuple[str, str, str]:
+        reply = either.request("GET", "/auth", tokens[name])
+        return name, reply.headers["x-user-id"], reply.headers["x-contact-id"]
+
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(ask, [*tokens] * 5))
+    assert all(name == user_id for name, user_id, _ in answers)
+    assert len({(user_id, contact_id) for _, user_id, contact_id in answers}) == 40
+
+
+def test_b17_mangled_requests_never_make_a_fault(either: Server) -> None:
+    """500 requests with bytes changed, dropped and doubled: never a 5xx, no fault in the log, nobody but the named."""
+    rng = random.Random(13)
+    body = b'{"intercom_user_jwt": "%b", "app_id": "acme"}' % either.token("mangled").encode()
+    sized = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+    whole = [auth(either, "mangled"), login(either, "mangled"), login(either, "mangled", sized, body), HEALTH]
+    faults = either.log().count('"level": "error"')
+    for _ in range(500):
+        request = bytearray(b"".join(rng.choices(whole, k=rng.randint(1, 3))))
+        for _ in range(rng.randint(1, 4)):
+            place = rng.randrange(len(request))
+            mangle = rng.choice(["change", "drop", "double", "insert"])
+            if mangle == "change":
+                request[place] = rng.randrange(256)
+            elif mangle == "drop":
+                del request[place : place + rng.randint(1, 30)]
+            elif mangle == "double":
+                request[place:place] = request[place : place + 50]
+            else:
+                request[place:place] = rng.choice(
+                    [b"\r\n", b"\0", b"Host: x\r\n", b"Transfer-Encoding: chunked\r\n", b": "]
+                )
+        with socket.create_connection(("127.0.0.1", either.port), timeout=10) as connection:
+            received = b""
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(request)
+                connection.shutdown(socket.SHUT_WR)
+                while chunk := connection.recv(65536):
+                    received += chunk
+        assert not [status for status in statuses(received) if status >= 500], bytes(request)
+        assert set(user_ids(received)) <= {b"mangled"}, bytes(request)
+    assert either.log().count('"level": "error"') == faults
+    assert either.request("GET", "/healthz").status == 200
 
 
 class _Faulty(Me):

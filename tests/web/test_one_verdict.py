@@ -5,10 +5,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from gateway import IdentityMiddleware, create_authenticator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from starlette.requests import Request as HttpRequest
 
     from tests.web.conftest import Server
 
@@ -37,6 +47,16 @@ HEADS = {
     b"Content-Length: 2\r\n%b\r\n{}",
     "no origin form": b"GET http://gateway/auth HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
     "fragment": b"GET /auth#x HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+    "fragment in the query": b"GET /auth?a#x HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+    "no host": b"GET /auth HTTP/1.1\r\nConnection: close\r\n%b\r\n",
+    "no host in HTTP/1.0": b"GET /auth HTTP/1.0\r\n%b\r\n",
+    "upgrade": b"GET /auth HTTP/1.1\r\nHost: gateway\r\nConnection: upgrade\r\nUpgrade: h2c\r\n%b\r\n",
+    "HEAD": b"HEAD /auth HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+    "bad length": b"POST /messenger/login HTTP/1.1\r\nHost: gateway\r\nContent-Length: x\r\n%b\r\n",
+    "bad header": b"GET /auth HTTP/1.1\r\nHost: gateway\r\nX : y\r\n%b\r\n",
+    "elsewhere": b"GET /auth/ HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
+    "user_data": b"POST /messenger/login HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
+    b'Content-Length: 16\r\n%b\r\n{"user_data": 1} ',
 }
 
 
@@ -93,6 +113,24 @@ def test_forward_auth_agrees_with_login(server: Server) -> None:
             code = re.search(rb"x-identity-error: (\w+)", auth)
             assert code is not None
             assert b'"code":"%b"' % code.group(1) in login
+
+
+def test_the_middleware_agrees_with_login(server: Server) -> None:
+    """The library, over the same configuration and store, lets in exactly whom login lets in, with the same contact."""
+    authenticator = create_authenticator(server.folder / "gateway.toml")
+
+    async def whoami(request: HttpRequest) -> Response:
+        return Response(request.user.identity)
+
+    protected = [Middleware(IdentityMiddleware, authenticator=authenticator)]
+    with TestClient(Starlette(routes=[Route("/", whoami)], middleware=protected)) as client:
+        for name, credential in _credentials(server):
+            login = server.raw(_closing(HEADS["login"] % credential))
+            pairs = [line.split(b": ", 1) for line in credential.split(b"\r\n") if line]
+            reply = client.get("/", headers=httpx2.Headers([(name, value) for name, value in pairs]))
+            assert login.startswith(b"HTTP/1.1 %d" % reply.status_code), name
+            found = reply.text if reply.status_code == 200 else f'"code":"{reply.json()["code"]}"'
+            assert found.encode() in login, name
 
 
 def test_forward_auth_speaks_four_statuses(server: Server) -> None:
