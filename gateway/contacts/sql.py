@@ -12,12 +12,12 @@ again. So one join finds the survivor, however many merges led to it.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from gateway.contacts.contact import Contact, State
+from gateway.contacts.fetching import Fetching
 from gateway.contacts.rows import (
     ACCESS_TOKEN_COLUMNS,
     COLUMNS,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.contacts.access_token import AccessToken
-    from gateway.contacts.rows import Row
     from gateway.contacts.store import Event
 
 
@@ -113,12 +112,8 @@ _ATTEMPTS = 3  # a holder can vanish between the statement that met it and the o
 _LOST = Outage(Code.STORE_UNAVAILABLE, "an identifier was taken and released over and over")
 
 
-class SqlReader(ABC):
+class SqlReader(Fetching):
     """The look-ups of `ContactReader` over one way to run a statement."""
-
-    @abstractmethod
-    async def _fetch(self, sql: str, *arguments: object) -> Sequence[Row]:
-        """Run a statement and return its rows; raises `Outage`, and `ValueError` for what cannot be bound."""
 
     async def find(self, workspace_id: str, contact_id: str) -> Contact | None:
         """See `ContactReader.find`."""

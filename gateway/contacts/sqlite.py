@@ -25,6 +25,7 @@ from gateway.contacts.rows import contact_of
 from gateway.contacts.schema import check_current
 from gateway.contacts.sql import HOLDER, SqlReader
 from gateway.contacts.sqlite_file import applied, connect, create, data_version, execute, inode, migrate, outage
+from gateway.contacts.sqlite_scanner import Scanner
 from gateway.errors import Code, Outage
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class SqliteStore(SqlReader):
         self._changes = Changes(time.monotonic)
         self._reader: apsw.Connection | None = None
         self._cursor: apsw.Cursor | None = None
+        self._scanner: Scanner | None = None
         self._writer: GroupWriter | None = None
         self._listening: asyncio.Task[None] | None = None
         self._last_change = 0  # in the table of changes; what came later is to be told
@@ -85,6 +87,7 @@ class SqliteStore(SqlReader):
             reader.close()
             raise
         self._reader, self._cursor = reader, reader.cursor()
+        self._scanner = Scanner(self.path)
         self._changes.heard(started)
         self._listening = loop.create_task(self._listen(reader, version, inode(self.path)))
 
@@ -95,9 +98,12 @@ class SqliteStore(SqlReader):
             self._listening.cancel()
             self._listening = None
         writer, self._writer = self._writer, None
+        scanner, self._scanner = self._scanner, None
         reader, self._reader, self._cursor = self._reader, None, None
         if writer is not None:
             await writer.close()
+        if scanner is not None:
+            await scanner.close()
         if reader is not None:
             reader.close()
 
@@ -156,6 +162,11 @@ class SqliteStore(SqlReader):
         if self._reader is None:
             raise Outage(Code.STORE_UNAVAILABLE, "the store is not open")
         return execute(self._reader, sql, arguments)
+
+    async def _scan(self, sql: str, *arguments: Any) -> Sequence[Row]:
+        if self._scanner is None:
+            raise Outage(Code.STORE_UNAVAILABLE, "the store is not open")
+        return await self._scanner.run(sql, arguments)
 
     def _committed(self, changed: Sequence[tuple[str, str]], first: int) -> None:
         """Tell what this process changed; its lines in the table of changes, from `first` on, are known already."""
