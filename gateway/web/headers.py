@@ -12,6 +12,8 @@ from urllib.parse import quote_from_bytes
 
 from msgspec import Struct
 
+from gateway.identity.principal import Proof
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -45,14 +47,19 @@ class IdentityHeaders:
         self._reserved = frozenset(self._names.values()) | {name.lower().encode() for name in reserved}
 
     def of(self, identity: Identity) -> tuple[tuple[bytes, bytes], ...]:
-        """The headers of an identity; a value that the contact does not have has no header."""
+        """The headers of an identity; a value that the contact does not have has no header.
+
+        An email that was merely claimed has none either: an upstream takes these headers for proven (B19, C06).
+        """
+        contact = identity.contact
+        proven_email = None if contact.email_proof is Proof.CLAIMED else contact.email
         values = {
-            "contact_id": identity.contact.id,
+            "contact_id": contact.id,
             "user_id": identity.principal.user_id,
-            "user_email": identity.contact.email,
+            "user_email": proven_email,
             "matched_by": identity.matched_by.value,
             "forwarded_user": identity.principal.user_id,
-            "forwarded_email": identity.contact.email,
+            "forwarded_email": proven_email,
         }
         return tuple((self._names[field], encoded(value)) for field, value in values.items() if value)
 

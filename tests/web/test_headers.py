@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.contacts.contact import Contact, Role
+from gateway.contacts.resolver import Identity, MatchedBy
+from gateway.identity.principal import Principal, Proof
 from gateway.web.headers import HeaderNames, IdentityHeaders, encoded
 
 NAMES = [getattr(HeaderNames(), field).lower() for field in HeaderNames.__struct_fields__]
@@ -43,3 +47,35 @@ def test_encoded_values_are_printable_and_never_meet(one: str, other: str) -> No
     """Whatever a value holds, its header is printable ASCII, and two values never share one."""
     assert all(0x20 <= byte < 0x7F for byte in encoded(one))
     assert (encoded(one) == encoded(other)) == (one == other)
+
+
+@pytest.mark.parametrize(("proof", "told"), [(Proof.SIGNED, True), (Proof.IMPORTED, True), (Proof.CLAIMED, False)])
+def test_b19_an_upstream_is_told_no_claimed_email(proof: Proof, told: bool) -> None:
+    """Whoever claims somebody's address, `email_verified: false`, is not sent upstream under it."""
+    contact = Contact(
+        workspace_id="acme",
+        id="6a1f0c2e9b3d5f7081a2b3c4",
+        external_id="user-1",
+        role=Role.USER,
+        email="ada@example.com",
+        email_proof=proof,
+        created_at=0,
+        updated_at=0,
+    )
+    principal = Principal(
+        workspace="acme",
+        issuer="login",
+        user_id="user-1",
+        by_email=False,
+        email="ada@example.com",
+        email_proof=proof,
+        attributes={},
+        custom_attributes={},
+        token_id=None,
+        issued_at=None,
+        expires_at=None,
+    )
+    written = dict(IdentityHeaders().of(Identity(principal, contact, MatchedBy.EXTERNAL_ID)))
+    assert {name for name in (b"x-user-email", b"x-forwarded-email") if name in written} == (
+        {b"x-user-email", b"x-forwarded-email"} if told else set()
+    )
