@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from gateway.web.decision import Decision
 
+_BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
+
 
 class DecisionCarrier:
     """Answers the decision's own paths, and hands everything else to `app`."""
@@ -26,7 +28,7 @@ class DecisionCarrier:
             await self.app(scope, receive, send)
             return
         reads = scope["method"] == "POST" and not ending.forward_auth
-        body = await read_body(receive, BODY_LIMIT) if reads else b""
+        body = await read_body(receive, BODY_LIMIT) if reads and _declares_body(scope) else b""
         if body is None:
             return  # nobody is there any more to be answered, and half a request decides nothing
         request = Request(scope["method"].encode("ascii"), ending.path, scope["query_string"], scope["headers"], body)
@@ -38,6 +40,11 @@ def path_of(scope: Scope) -> bytes:
     """The path as sent; only that decides, never a decoded or rebuilt one (advisories A21, B06)."""
     raw: bytes | None = scope.get("raw_path")
     return scope["path"].encode() if raw is None else raw.partition(b"?")[0]
+
+
+def _declares_body(scope: Scope) -> bool:
+    """Whether there is a body to wait for (RFC 9112 section 6.3)."""
+    return any(name in _BODY_HEADERS for name, _ in scope["headers"])
 
 
 async def read_body(receive: Receive, limit: int) -> bytes | None:
