@@ -45,7 +45,7 @@ class _LaneCycle:
         self.path = path
         self.query = query
         self.keep_alive = keep_alive
-        self.body = bytearray()
+        self.body: bytes | bytearray = b""
         self.response_complete = False
         self.disconnected = False
 
@@ -68,8 +68,10 @@ class ExpressProtocol(StrictProtocol):
         """Collect the body; its declared length was checked at the entrance."""
         if self._lane is None:
             super().on_body(body)
-        else:
+        elif self._lane.body:
             self._lane.body += body
+        else:
+            self._lane.body = bytearray(body)
 
     def on_message_complete(self) -> None:
         """The request is whole: decide, and answer now if nothing needs waiting."""
@@ -78,7 +80,7 @@ class ExpressProtocol(StrictProtocol):
             super().on_message_complete()
             return
         self._lane = None
-        self._begun = None
+        self._arriving = False
         request = Request(lane.method, lane.path, lane.query, self.headers, bytes(lane.body))
         decision = self.decision.decide(request)
         try:

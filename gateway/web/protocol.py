@@ -4,7 +4,7 @@
   list that the application reads, so a trailer could say `Authorization` (facts: security 4.1, R23).
 * The target is in origin form: a path, no authority, no fragment (A21); HTTP/1.1 has a `Host` (RFC 9112 section 3.2).
 * A head that never ends is cut off: the parser itself has no bound (facts: peers 0.10).
-* A request has `REQUEST_SECONDS` to arrive, and a client reads its answers, or the connection ends (R27).
+* A request arrives, and its client reads the answer, within one or two `REQUEST_SECONDS`, or the connection ends (R27).
 * Nothing more is read while requests are queued: uvicorn lets in thousands for each one that it answers.
 * What follows a request that closes the connection is not served (RFC 9112 section 9.6, R25); an upgrade is declined by
   an ordinary answer that closes the connection, so nothing after it is taken for a request (A26).
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gateway.web.transport import Answer
 
 REQUEST_SECONDS = 30.0
-"""How long a whole request, head and body, may take to arrive."""
+"""How often it is looked whether a connection still waits for the same request, head or body, as before."""
 
 KEEP_ALIVE_SECONDS = 75
 """How long a connection may idle; longer than proxies keep theirs, so that none asks on one that we just closed."""
@@ -47,17 +47,18 @@ class _Flow(FlowControl):
 
     def resume_reading(self) -> None:
         """Read on, unless requests are queued."""
-        if not self._queued:
+        if self.read_paused and not self._queued:
             super().resume_reading()
 
 
 class StrictProtocol(HttpToolsProtocol):
-    """One connection of a listener. `_begun` is when the request that is arriving began; None between requests."""
+    """One connection of a listener. `_arriving` is false between the end of a request and the begin of the next one."""
 
     problems: ClassVar[Problems] = Problems(os.urandom)
     _in_head = True
     _head_bytes = 0
-    _begun: float | None = None
+    _arriving = True
+    _arrived_before: object = ()
     _unread_before = False
     _watch: asyncio.TimerHandle
 
@@ -65,7 +66,6 @@ class StrictProtocol(HttpToolsProtocol):
         """A client connected; its first request is due."""
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
-        self._begun = self.loop.time()
         self._watch = self.loop.call_later(REQUEST_SECONDS, self._check_progress)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -75,7 +75,7 @@ class StrictProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; refuse and close when the head of a request goes on for ever."""
-        if self._begun is None and data[0] in b"\r\n":
+        if not self._arriving and data[0] in b"\r\n":
             # Empty lines between requests are skipped (RFC 9112 section 2.2), and keep no idle connection open.
             data = data.lstrip(b"\r\n")
             if not data:
@@ -117,7 +117,7 @@ class StrictProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = True
         self._head_bytes = -1
-        self._begun = self.loop.time()
+        self._arriving = True
 
     def on_headers_complete(self) -> None:
         """The head is complete; an exception here becomes a 400 and closes the connection."""
@@ -145,7 +145,7 @@ class StrictProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request has arrived."""
-        self._begun = None
+        self._arriving = False
         super().on_message_complete()
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -153,12 +153,13 @@ class StrictProtocol(HttpToolsProtocol):
 
     def _check_progress(self) -> None:
         """End a connection whose request does not come to its end, or whose client does not read."""
-        waited = 0.0 if self._begun is None else self.loop.time() - self._begun
-        if waited >= REQUEST_SECONDS or (self._unread_before and self.flow.write_paused):
+        late = self._arriving and self.scope is self._arrived_before  # each request has a scope of its own
+        if late or (self._unread_before and self.flow.write_paused):
             self.transport.abort()
             return
+        self._arrived_before = self.scope if self._arriving else ()
         self._unread_before = self.flow.write_paused
-        self._watch = self.loop.call_later(REQUEST_SECONDS - waited, self._check_progress)
+        self._watch = self.loop.call_later(REQUEST_SECONDS, self._check_progress)
 
 
 def listener_config(app: object, protocol: type[StrictProtocol], *, drain_seconds: int) -> Config:
