@@ -69,5 +69,5 @@ class Decision:
         except (Refusal, Outage) as error:
             return self.problems.answer(error, forward_auth=ending.forward_auth)
         except Exception as error:  # noqa: BLE001 - whatever it is, both carriers answer it alike, and nobody is let in
-            return self.problems.failure(error)
+            return self.problems.failure(error, forward_auth=ending.forward_auth)
         return answer

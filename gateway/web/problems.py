@@ -100,12 +100,13 @@ class Problems:
         body = _problem(status, text_of(error.code), request_id, code=error.code, field=field)
         return Answer(status, tuple(headers), msgspec.json.encode(body))
 
-    def failure(self, error: Exception) -> Answer:
-        """500 for a fault of our own; what it was stands in the log under the same request id."""
+    def failure(self, error: Exception, *, forward_auth: bool = False) -> Answer:
+        """500 for a fault of our own, 503 to a proxy; what it was stands in the log under the same request id."""
         request_id = self._random_bytes(8).hex()
         _log.error("failed", exc_info=error, extra={"request_id": request_id})
-        body = _problem(500, "The gateway failed to answer; its log says why.", request_id)
-        return Answer(500, _HEADERS, msgspec.json.encode(body))
+        status = 503 if forward_auth else 500
+        body = _problem(status, "The gateway failed to answer; its log says why.", request_id)
+        return Answer(status, _HEADERS, msgspec.json.encode(body))
 
     async def not_found(self, _request: object, error: Exception) -> Response:
         """Starlette's 404 and 405 as a problem; no credential was looked at."""

@@ -17,6 +17,8 @@ from gateway.web import protocol
 from gateway.web.carrier import DecisionCarrier
 from gateway.web.decision import Decision
 from gateway.web.express import express_protocol
+from gateway.web.forward_auth import ForwardAuth
+from gateway.web.headers import IdentityHeaders
 from gateway.web.messenger import Me
 from gateway.web.problems import Problems
 from gateway.web.protocol import StrictProtocol, listener_config
@@ -376,10 +378,17 @@ class _Faulty(Me):
         raise ValueError(f"what {head.token!r} must not say of {request.method!r}")
 
 
+class _FaultyForwardAuth(ForwardAuth, _Faulty):
+    """The same bug where a proxy asks."""
+
+    presented = _Faulty.presented
+
+
 @pytest.fixture(name="faulty_decision")
 def _faulty_decision() -> Decision:
     authenticator: Authenticator = None  # type: ignore[assignment]  # the bug comes before it
-    return Decision(authenticator, [_Faulty()], Problems(lambda count: b"r" * count))
+    endings = [_Faulty(), _FaultyForwardAuth(IdentityHeaders())]
+    return Decision(authenticator, endings, Problems(lambda count: b"r" * count))
 
 
 async def nothing(*_arguments: object) -> None:
@@ -395,17 +404,18 @@ def served(decision: Decision, *, lane: bool) -> Iterator[int]:
         yield port
 
 
-def test_r12_a_bug_is_a_500_without_a_word(faulty_decision: Decision, caplog: pytest.LogCaptureFixture) -> None:
-    """The same bytes from both carriers: no exception's words, and the request id of the log."""
+@pytest.mark.parametrize(("path", "status"), [(b"/messenger/me", 500), (b"/auth", 503)])
+def test_r12_a_bug_is_a_failure_without_a_word(
+    faulty_decision: Decision, caplog: pytest.LogCaptureFixture, path: bytes, status: int
+) -> None:
+    """The same bytes from both carriers, no exception's words, the log's request id; a proxy gets a status of its own."""
     answers = []
     for lane in (True, False):
         with served(faulty_decision, lane=lane) as port, socket.create_connection(("127.0.0.1", port)) as connection:
-            answer = exchange(
-                connection, b"GET /messenger/me HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer s3cret\r\n\r\n"
-            )
+            answer = exchange(connection, b"GET %b HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer s3cret\r\n\r\n" % path)
             answers.append(re.sub(rb"date: [^\r]*", b"", answer))
     assert answers[0] == answers[1]
-    assert statuses(answers[0]) == [500]
+    assert statuses(answers[0]) == [status]
     assert b"s3cret" not in answers[0]
     assert {getattr(record, "request_id", None) for record in caplog.records} >= {(b"r" * 8).hex()}
 
