@@ -64,11 +64,16 @@ def resolution_policies(settings: Settings) -> dict[str, ResolutionPolicy]:
 
 
 def claim_policy(issuer: IssuerSettings) -> ClaimPolicy:
-    """An issuer's bounds. Profile `intercom` asks for no `exp` and no longest lifetime unless it is told to."""
+    """An issuer's bounds.
+
+    Profile `intercom` asks for no `exp` and no longest lifetime unless it is told to; a longest lifetime asks for `exp`,
+    without which a token would live for ever.
+    """
     intercom = issuer.profile is Profile.INTERCOM
     lifetime = issuer.insecure_max_lifetime or issuer.max_lifetime or (None if intercom else LONGEST_LIFETIME)
+    wanted = issuer.require_exp or issuer.max_lifetime is not None or not intercom
     return ClaimPolicy(
-        require_exp=not issuer.insecure_no_exp and bool(issuer.require_exp or not intercom),
+        require_exp=wanted and not issuer.insecure_no_exp,
         leeway=issuer.insecure_leeway or issuer.leeway,
         max_lifetime=None if lifetime == "unlimited" else lifetime,
         issuer=issuer.issuer,

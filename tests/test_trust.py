@@ -110,7 +110,8 @@ def test_each_bound_of_an_identity_provider(
     ("choices", "expected"),
     [
         ({"require_exp": True}, {"require_exp": True}),
-        ({"max_lifetime": 600}, {"max_lifetime": 600}),
+        ({"max_lifetime": 600}, {"max_lifetime": 600, "require_exp": True}),
+        ({"max_lifetime": 600, "insecure_no_exp": True}, {"max_lifetime": 600, "require_exp": False}),
         ({"leeway": 0}, {"leeway": 0}),
     ],
     ids=str,

@@ -61,7 +61,7 @@ profile = "intercom"
 production = true             # `gateway token issue` never signs with its secrets
 secrets = [{{ id = "{secret_id}", secret_file = "secrets/{secret_name}", platforms = ["web", "ios", "android"] }}]
 # require_exp = true          # ask for an expiry all the same
-# max_lifetime = 86400        # and for a near one
+# max_lifetime = 86400        # and for a near one, which asks for an expiry, too
 
 # An identity provider with its own keys. Nothing has a default here: say what it signs, with what and for whom.
 # [[workspaces.{app_id}.issuers]]
