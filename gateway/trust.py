@@ -66,8 +66,8 @@ def resolution_policies(settings: Settings) -> dict[str, ResolutionPolicy]:
 def claim_policy(issuer: IssuerSettings) -> ClaimPolicy:
     """An issuer's bounds.
 
-    Profile `intercom` asks for no `exp` and no longest lifetime unless it is told to; a longest lifetime asks for `exp`,
-    without which a token would live for ever.
+    Profile `intercom` asks for no `exp` and no longest lifetime unless it is told to; a longest lifetime asks for
+    `exp`, without which a token would live for ever.
     """
     intercom = issuer.profile is Profile.INTERCOM
     lifetime = issuer.insecure_max_lifetime or issuer.max_lifetime or (None if intercom else LONGEST_LIFETIME)
