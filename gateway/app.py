@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
+from gateway import __version__
 from gateway.contacts.resolver import Resolver
 from gateway.contacts.stores import store_for
 from gateway.identity.verifier import TokenVerifier
@@ -28,11 +29,19 @@ from gateway.web.forward_auth import ForwardAuth
 from gateway.web.headers import IdentityHeaders
 from gateway.web.health import Health
 from gateway.web.messenger import Login, Me
+from gateway.web.openapi.document import OpenApi
 from gateway.web.problems import Problems
 
 if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore
     from gateway.web.decision import Ending
+
+
+class AdminPart(Protocol):
+    """What stands on the admin listener behind access tokens."""
+
+    def routes(self) -> list[Route]:
+        """Its addresses, most exact first."""
 
 
 class Gateway(Struct, frozen=True):
@@ -100,8 +109,13 @@ def create_public_app(decision: Decision, health: Health) -> ASGIApp:
 def create_admin_app(settings: Settings, store: ContactStore, health: Health) -> ASGIApp:
     """The admin listener: health, and the Contacts API behind access tokens."""
     rules = {app_id: id_rules(settings, app_id) for app_id in settings.workspaces}
-    contacts = ContactsApi(store, rules, time.time, os.urandom)
-    protected = _exact(Starlette(routes=contacts.routes(), exception_handlers=HANDLERS))
+    shared = (store, rules, time.time, os.urandom)
+    parts: list[AdminPart] = [  # the first route that fits answers: `/contacts/{contact_id}` stands last
+        OpenApi(__version__),
+        ContactsApi(*shared),
+    ]
+    routes = [route for part in parts for route in part.routes()]
+    protected = _exact(Starlette(routes=routes, exception_handlers=HANDLERS))
     guarded = Mount("/", protected, middleware=[Middleware(AccessTokenMiddleware, store=store)])
     return _exact(Starlette(routes=[*health.routes(), guarded], exception_handlers=HANDLERS))
 
