@@ -133,10 +133,7 @@ async def _serve_both(settings: Settings, sockets: dict[str, socket.socket], lis
 
     loop.add_signal_handler(signal.SIGTERM, stop)
     loop.add_signal_handler(signal.SIGINT, close)
-    supervisor = multiprocessing.parent_process()
-    if supervisor is not None:
-        # A supervisor that was killed leaves no orphans that go on serving.
-        loop.add_reader(supervisor.sentinel, close)
+    _when_orphaned(loop, close)
     try:
         async with asyncio.TaskGroup() as group:
             for name, server in (("public", public), ("admin", admin)):
@@ -145,6 +142,20 @@ async def _serve_both(settings: Settings, sockets: dict[str, socket.socket], lis
             listening()
     finally:
         await gateway.authenticator.close()
+
+
+def _when_orphaned(loop: asyncio.AbstractEventLoop, close: Callable[[], None]) -> None:
+    """Close when the supervisor is gone: one that was killed leaves nobody who goes on serving."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is None:
+        return
+    sentinel = supervisor.sentinel
+
+    def orphaned() -> None:
+        loop.remove_reader(sentinel)
+        close()
+
+    loop.add_reader(sentinel, orphaned)
 
 
 def _work(settings: Settings, sockets: dict[str, socket.socket], listening: Callable[[], None]) -> None:

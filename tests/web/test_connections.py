@@ -408,7 +408,7 @@ def served(decision: Decision, *, lane: bool) -> Iterator[int]:
 def test_r12_a_bug_is_a_failure_without_a_word(
     faulty_decision: Decision, caplog: pytest.LogCaptureFixture, path: bytes, status: int
 ) -> None:
-    """The same bytes from both carriers, no exception's words, the log's request id; a proxy gets a status of its own."""
+    """The same bytes from both carriers, no exception's words, the log's request id; a proxy gets one of its own."""
     answers = []
     for lane in (True, False):
         with served(faulty_decision, lane=lane) as port, socket.create_connection(("127.0.0.1", port)) as connection:
