@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from gateway.contacts import schema_lifecycle
 from gateway.errors import StoreUnusable
 
 
@@ -111,6 +112,11 @@ MIGRATIONS: tuple[Migration, ...] = (
             _access_tokens(_C_TEXT),
             *_INDEXES,
         ),
+    ),
+    Migration(
+        name="search, attributes, merges, imports",
+        sqlite=(*schema_lifecycle.SQLITE,),
+        postgres=(*schema_lifecycle.POSTGRES,),
     ),
 )
 
