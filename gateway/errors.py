@@ -116,6 +116,8 @@ class ChangeProblem(StrEnum):
     VALUE_INVALID = "value_invalid"
     IDENTIFIER_MISSING = "identifier_missing"
     USER_STAYS_USER = "user_stays_user"
+    ATTRIBUTE_UNKNOWN = "attribute_unknown"
+    ATTRIBUTE_NOT_FOUND = "attribute_not_found"
 
 
 class ChangeRefused(GatewayError):

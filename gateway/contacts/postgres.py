@@ -44,6 +44,7 @@ _TOLD_ONE_BY_ONE = 1_000
 _PAYLOAD_LIMIT = 7_900  # bytes; NOTIFY takes less than 8,000
 _MIGRATION_LOCK = 0x67776964
 
+_HOLDS_ATTRIBUTE = "jsonb_exists(custom_attributes::jsonb, $2)"
 _LOCK = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key"
 _NOTIFY = f"SELECT pg_notify('{CHANNEL}', payload) FROM unnest($1::text[]) AS payload"  # noqa: S608 - a constant
 
@@ -52,6 +53,7 @@ class PostgresStore(SqlReader):
     """See `ContactStore`; `url` is a libpq URL, `connections` the most that are held for look-ups and writes."""
 
     embedded = False
+    holds_attribute = _HOLDS_ATTRIBUTE
 
     def __init__(self, url: str, connections: int = 16) -> None:
         self._url = url
@@ -198,6 +200,7 @@ class _PostgresTransaction(SqlTransaction):
     """A transaction on one connection. What it finds it holds, so that nobody else changes it before this work does."""
 
     merged_into_of = f"{MERGED_INTO} FOR UPDATE"
+    holds_attribute = _HOLDS_ATTRIBUTE
 
     def __init__(self, held: Held, keys: set[int]) -> None:
         super().__init__()

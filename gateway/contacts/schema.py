@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from gateway.contacts import schema_lifecycle
+from gateway.contacts import schema_attributes, schema_lifecycle, schema_merges
 from gateway.errors import StoreUnusable
 
 
@@ -115,8 +115,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     ),
     Migration(
         name="search, attributes, merges, imports",
-        sqlite=(*schema_lifecycle.SQLITE,),
-        postgres=(*schema_lifecycle.POSTGRES,),
+        sqlite=(*schema_lifecycle.SQLITE, *schema_attributes.SQLITE, *schema_merges.SQLITE),
+        postgres=(*schema_lifecycle.POSTGRES, *schema_attributes.POSTGRES, *schema_merges.POSTGRES),
     ),
 )
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from gateway.contacts.contact import Contact, State
-from gateway.contacts.fetching import Fetching
 from gateway.contacts.rows import (
     ACCESS_TOKEN_COLUMNS,
     COLUMNS,
@@ -31,6 +30,8 @@ from gateway.contacts.rows import (
     row_of_access_token,
     row_of_event,
 )
+from gateway.contacts.sql_attributes import SqlAttributeReader, SqlAttributeTransaction
+from gateway.contacts.sql_merges import SqlMergeReader, SqlMergeWriter
 from gateway.errors import Code, ContactConflict, ContactNotFound, Outage
 
 if TYPE_CHECKING:
@@ -112,13 +113,19 @@ _ATTEMPTS = 3  # a holder can vanish between the statement that met it and the o
 _LOST = Outage(Code.STORE_UNAVAILABLE, "an identifier was taken and released over and over")
 
 
-class SqlReader(Fetching):
+class SqlReader(SqlAttributeReader, SqlMergeReader):
     """The look-ups of `ContactReader` over one way to run a statement."""
 
     async def find(self, workspace_id: str, contact_id: str) -> Contact | None:
         """See `ContactReader.find`."""
         check_storable((workspace_id, contact_id))
         return answer_of(await self._fetch(FIND, workspace_id, contact_id))
+
+    async def stored(self, workspace_id: str, contact_id: str) -> Contact | None:
+        """See `ContactReader.stored`."""
+        check_storable((workspace_id, contact_id))
+        rows = await self._fetch(RECORD_OF_ID, workspace_id, contact_id)
+        return contact_of(rows[0]) if rows else None
 
     async def find_by_external_id(self, workspace_id: str, external_id: str) -> Contact | None:
         """See `ContactReader.find_by_external_id`."""
@@ -162,7 +169,7 @@ class SqlReader(Fetching):
         ]
 
 
-class SqlTransaction(SqlReader):
+class SqlTransaction(SqlReader, SqlAttributeTransaction, SqlMergeWriter):
     """The writes of `ContactTransaction`; `changed` collects what the subscribers must hear after the commit.
 
     A new record is no change: nobody was ever told anything about it. A step that fails may leave its record there,
@@ -211,6 +218,7 @@ class SqlTransaction(SqlReader):
             await self._changes_answer_of(workspace_id, gone)
             await self._fetch(DELETE, workspace_id, gone)
             await self._fetch(FORGET, workspace_id, gone)
+            await self._erase_kept(workspace_id, gone)
 
     async def merge(self, workspace_id: str, source_id: str, into_id: str, *, now: int) -> None:
         """See `ContactTransaction.merge`. Each id stands for the record that answers for it.

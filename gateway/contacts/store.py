@@ -24,6 +24,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from msgspec import Struct
 
+from gateway.contacts.attributes import AttributeReader, AttributeTransaction
+from gateway.contacts.merge_journal import MergeReader, MergeWriter
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -40,7 +43,7 @@ class Event(Struct, frozen=True, kw_only=True):
     """One line of a record's history: what happened, when, by whom, and the values before and after.
 
     `kind` is one of created, linked, updated, email_changed, email_conflict, shared_user_id, restored, archived,
-    blocked, merged, deleted. `actor` says who in words such as `issuer:messenger`, `access_token:<id>` or `command`.
+    blocked, merged, unmerged, deleted. `actor` says who in words such as `issuer:messenger`, `access_token:<id>` or `command`.
     """
 
     workspace_id: str
@@ -52,11 +55,14 @@ class Event(Struct, frozen=True, kw_only=True):
     after: dict[str, Any] = {}
 
 
-class ContactReader(Protocol):
+class ContactReader(AttributeReader, MergeReader, Protocol):
     """The look-ups; a transaction offers them too, and there they see its own writes."""
 
     async def find(self, workspace_id: str, contact_id: str) -> Contact | None:
         """The record that answers for a contact id today: itself, or the survivor of its merges."""
+
+    async def stored(self, workspace_id: str, contact_id: str) -> Contact | None:
+        """The record that lies under a contact id itself, also when it was merged away; no work waits for it."""
 
     async def find_by_external_id(self, workspace_id: str, external_id: str) -> Contact | None:
         """The record that answers for an external id today: its holder, or the survivor of its merges."""
@@ -84,7 +90,7 @@ class ContactReader(Protocol):
         """All access tokens of all workspaces, oldest first."""
 
 
-class ContactTransaction(ContactReader, Protocol):
+class ContactTransaction(ContactReader, AttributeTransaction, MergeWriter, Protocol):
     """What `work` may do inside `ContactStore.write`."""
 
     async def lock(self, workspace_id: str, *identifiers: str) -> None:

@@ -6,7 +6,6 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from gateway.errors import (
@@ -120,10 +119,12 @@ async def outage(_request: object, error: Exception) -> Response:
     return error_list(AdminError(503, "service_unavailable", text, headers={"retry-after": str(retry_after)}))
 
 
-async def http_error(_request: object, error: Exception) -> Response:
-    """Starlette's own 404 and 405 in the same shape; Intercom answers an unsupported method with 404, too."""
-    headers = error.headers if isinstance(error, HTTPException) else None
-    return error_list(AdminError(404, "not_found", "The requested resource was not found", headers=headers))
+async def http_error(_request: object, _error: Exception) -> Response:
+    """Starlette's own 404 and 405 in the same shape; Intercom answers an unsupported method with 404, too.
+
+    Starlette's `Allow` is left out: it names the methods of one route, and a path may have several.
+    """
+    return error_list(AdminError(404, "not_found", "The requested resource was not found"))
 
 
 async def failure(_request: object, _error: Exception) -> Response:
@@ -135,6 +136,8 @@ _CHANGE_PROBLEMS = {
     ChangeProblem.VALUE_INVALID: (400, "parameter_invalid"),
     ChangeProblem.IDENTIFIER_MISSING: (400, "parameter_missing"),
     ChangeProblem.USER_STAYS_USER: (400, "client_error"),
+    ChangeProblem.ATTRIBUTE_UNKNOWN: (400, "parameter_invalid"),
+    ChangeProblem.ATTRIBUTE_NOT_FOUND: (404, "field_not_found"),
 }
 HANDLERS = {
     AdminError: admin_error,
