@@ -43,7 +43,8 @@ class Event(Struct, frozen=True, kw_only=True):
     """One line of a record's history: what happened, when, by whom, and the values before and after.
 
     `kind` is one of created, linked, updated, email_changed, email_conflict, shared_user_id, restored, archived,
-    blocked, merged, unmerged, deleted. `actor` says who in words such as `issuer:messenger`, `access_token:<id>` or `command`.
+    blocked, merged, unmerged, deleted. `actor` says who in words such as `issuer:messenger`, `access_token:<id>` or
+    `command`.
     """
 
     workspace_id: str
