@@ -261,6 +261,29 @@ secrets = [{{ id = "2026-11", secret_file = "{folder / "other"}" }}]
 """
 
 
+def access_token(server: Server, *scopes: Scope, revoked: bool = False, workspace: str = "acme") -> str:
+    """An access token with these scopes, put into the store."""
+    secret = mint_access_token_secret(os.urandom)
+    now = int(time.time())
+    token = AccessToken(
+        id=os.urandom(8).hex(), workspace_id=workspace, name="other", scopes=frozenset(scopes), created_at=now
+    )
+
+    async def work(transaction: ContactTransaction) -> None:
+        await transaction.insert_access_token(token, digest_of(secret))
+        if revoked:
+            assert await transaction.revoke_access_token(token.id, now=now)
+
+    async def put() -> None:
+        store = store_for(f"sqlite:///{server.folder / 'contacts.db'}")
+        await store.open()
+        await store.write(work)
+        await store.close()
+
+    asyncio.run(put())
+    return secret
+
+
 async def _prepare(store: ContactStore) -> str:
     """Migrate a store and put an access token into it."""
     await store.migrate()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import os
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,10 +11,10 @@ from urllib.parse import quote
 import pytest
 from msgspec.structs import replace
 
-from gateway.contacts.access_token import AccessToken, Scope, digest_of, mint_access_token_secret
+from gateway.contacts.access_token import Scope
 from gateway.contacts.contact import Contact, State
 from gateway.contacts.stores import store_for
-from tests.web.conftest import other_workspace, running_gateway
+from tests.web.conftest import access_token, other_workspace, running_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -404,29 +403,6 @@ def test_r37_parallel_updates_lose_nothing(server: Server) -> None:
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         assert {reply.status for reply in pool.map(lambda body: server.admin("PUT", path, body), bodies)} == {200}
     assert server.admin("GET", path).json()["custom_attributes"] == {f"a{number}": number for number in range(40)}
-
-
-def access_token(server: Server, *scopes: Scope, revoked: bool = False, workspace: str = "acme") -> str:
-    """An access token with these scopes, put into the store."""
-    secret = mint_access_token_secret(os.urandom)
-    now = int(time.time())
-    token = AccessToken(
-        id=os.urandom(8).hex(), workspace_id=workspace, name="other", scopes=frozenset(scopes), created_at=now
-    )
-
-    async def work(transaction: ContactTransaction) -> None:
-        await transaction.insert_access_token(token, digest_of(secret))
-        if revoked:
-            assert await transaction.revoke_access_token(token.id, now=now)
-
-    async def put() -> None:
-        store = store_for(f"sqlite:///{server.folder / 'contacts.db'}")
-        await store.open()
-        await store.write(work)
-        await store.close()
-
-    asyncio.run(put())
-    return secret
 
 
 def test_scopes_are_enforced(server: Server) -> None:

@@ -155,7 +155,14 @@ CONTACTS = Noun(
         "ContactCreate": {
             "type": "object",
             "properties": _WRITABLE,
-            "anyOf": [{"required": [name]} for name in ("email", "external_id", "role")],
+            "anyOf": [  # a user needs an identifier, a lead needs nothing
+                {"required": ["email"], "properties": {"email": {"type": "string", "minLength": 1}}},
+                {
+                    "required": ["external_id"],
+                    "properties": {"external_id": {"type": ["string", "integer"], "minLength": 1}},
+                },
+                {"required": ["role"], "properties": {"role": {"const": "lead"}}},
+            ],
             "dependentRequired": {"email_verified": ["email"]},
         },
         "ContactUpdate": {
