@@ -31,7 +31,9 @@ from gateway.contacts.rows import (
     row_of_event,
 )
 from gateway.contacts.sql_attributes import SqlAttributeReader, SqlAttributeTransaction
+from gateway.contacts.sql_mentions import SqlMentions
 from gateway.contacts.sql_merges import SqlMergeReader, SqlMergeWriter
+from gateway.contacts.sql_put_away import SqlPutAwayReader
 from gateway.errors import Code, ContactConflict, ContactNotFound, Outage
 
 if TYPE_CHECKING:
@@ -68,7 +70,6 @@ UPDATE = (
     f"WHERE other.workspace_id = {_WORKSPACE} AND other.external_id = $1 AND other.id <> {_ID}) RETURNING id"
 )
 MERGED_INTO = "SELECT merged_into FROM contacts WHERE workspace_id = $1 AND id = $2"
-ABSORBED = "SELECT id FROM contacts WHERE workspace_id = $1 AND merged_into = $2"
 REPOINT = "UPDATE contacts SET merged_into = $1 WHERE workspace_id = $2 AND merged_into = $3 RETURNING id"
 MERGE = (
     "UPDATE contacts SET merged_into = $1, state = 'merged', updated_at = $2 "
@@ -79,7 +80,7 @@ FORGET = "UPDATE contact_events SET before = '{}', after = '{}' WHERE workspace_
 _EVENTS = f"SELECT {_list(EVENT_COLUMNS)} FROM contact_events WHERE workspace_id = $1 AND contact_id = $2"
 EVENTS = f"{_EVENTS} ORDER BY seq DESC LIMIT $3"
 EVENTS_OF_KIND = f"{_EVENTS} AND kind = $3 AND kind <> 'created' ORDER BY seq DESC LIMIT $4"
-RECORD = f"INSERT INTO contact_events ({_list(EVENT_COLUMNS)}) VALUES ({_places(len(EVENT_COLUMNS))})"
+RECORD = f"INSERT INTO contact_events ({_list(EVENT_COLUMNS)}) VALUES ({_places(len(EVENT_COLUMNS))}) RETURNING seq"
 FIND_ACCESS_TOKEN = f"SELECT {_list(ACCESS_TOKEN_COLUMNS)} FROM access_tokens WHERE digest = $1"
 ACCESS_TOKENS = f"SELECT {_list(ACCESS_TOKEN_COLUMNS)} FROM access_tokens ORDER BY created_at, id"
 INSERT_ACCESS_TOKEN = (
@@ -113,7 +114,7 @@ _ATTEMPTS = 3  # a holder can vanish between the statement that met it and the o
 _LOST = Outage(Code.STORE_UNAVAILABLE, "an identifier was taken and released over and over")
 
 
-class SqlReader(SqlAttributeReader, SqlMergeReader):
+class SqlReader(SqlAttributeReader, SqlMergeReader, SqlPutAwayReader):
     """The look-ups of `ContactReader` over one way to run a statement."""
 
     async def find(self, workspace_id: str, contact_id: str) -> Contact | None:
@@ -169,7 +170,7 @@ class SqlReader(SqlAttributeReader, SqlMergeReader):
         ]
 
 
-class SqlTransaction(SqlReader, SqlAttributeTransaction, SqlMergeWriter):
+class SqlTransaction(SqlReader, SqlAttributeTransaction, SqlMergeWriter, SqlMentions):
     """The writes of `ContactTransaction`; `changed` collects what the subscribers must hear after the commit.
 
     A new record is no change: nobody was ever told anything about it. A step that fails may leave its record there,
@@ -213,11 +214,12 @@ class SqlTransaction(SqlReader, SqlAttributeTransaction, SqlMergeWriter):
     async def delete(self, workspace_id: str, contact_id: str) -> None:
         """See `ContactTransaction.delete`."""
         check_storable((workspace_id, contact_id))
-        absorbed = [row[0] for row in await self._fetch(ABSORBED, workspace_id, contact_id)]
+        absorbed = await self.absorbed(workspace_id, contact_id)
         for gone in (contact_id, *absorbed):
             await self._changes_answer_of(workspace_id, gone)
             await self._fetch(DELETE, workspace_id, gone)
             await self._fetch(FORGET, workspace_id, gone)
+            await self._forget_mentions(workspace_id, gone)
             await self._erase_kept(workspace_id, gone)
 
     async def merge(self, workspace_id: str, source_id: str, into_id: str, *, now: int) -> None:
@@ -237,7 +239,8 @@ class SqlTransaction(SqlReader, SqlAttributeTransaction, SqlMergeWriter):
 
     async def record(self, event: Event) -> None:
         """See `ContactTransaction.record`."""
-        await self._fetch(RECORD, *row_of_event(event))
+        ((seq,),) = await self._fetch(RECORD, *row_of_event(event))
+        await self._mention(event, seq)
 
     async def insert_access_token(self, token: AccessToken, digest: bytes) -> None:
         """See `ContactTransaction.insert_access_token`; `ContactConflict` when its id is taken."""

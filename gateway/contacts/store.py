@@ -26,6 +26,7 @@ from msgspec import Struct
 
 from gateway.contacts.attributes import AttributeReader, AttributeTransaction
 from gateway.contacts.merge_journal import MergeReader, MergeWriter
+from gateway.contacts.put_away import PutAwayReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,7 @@ class Event(Struct, frozen=True, kw_only=True):
     after: dict[str, Any] = {}
 
 
-class ContactReader(AttributeReader, MergeReader, Protocol):
+class ContactReader(AttributeReader, MergeReader, PutAwayReader, Protocol):
     """The look-ups; a transaction offers them too, and there they see its own writes."""
 
     async def find(self, workspace_id: str, contact_id: str) -> Contact | None:
