@@ -116,8 +116,9 @@ def test_an_interrupt_stops_at_once(tmp_path: Path, workers: int) -> None:
 def workers_of(pid: int) -> Iterator[int]:
     """The worker processes of a supervisor."""
     for child in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, check=False).stdout.split():
-        if b"spawn_main" in Path(f"/proc/{int(child)}/cmdline").read_bytes():
-            yield int(child)
+        with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
+            if b"spawn_main" in Path(f"/proc/{int(child)}/cmdline").read_bytes():
+                yield int(child)
 
 
 def test_a_worker_that_dies_is_started_again(tmp_path: Path) -> None:
