@@ -21,6 +21,7 @@ from gateway.settings import Settings, load_settings
 from gateway.trust import id_rules, resolution_policies, trusted_issuers
 from gateway.web.access import AccessTokenMiddleware
 from gateway.web.admin_errors import HANDLERS
+from gateway.web.attached_api import AttachedApi
 from gateway.web.authentication import Authenticator
 from gateway.web.carrier import DecisionCarrier
 from gateway.web.contacts_api import ContactsApi
@@ -112,6 +113,7 @@ def create_admin_app(settings: Settings, store: ContactStore, health: Health) ->
     shared = (store, rules, time.time, os.urandom)
     parts: list[AdminPart] = [  # the first route that fits answers: `/contacts/{contact_id}` stands last
         OpenApi(__version__),
+        AttachedApi(*shared),
         ContactsApi(*shared),
     ]
     routes = [route for part in parts for route in part.routes()]

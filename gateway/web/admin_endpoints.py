@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.responses import Response
 
-from gateway.contacts.contact import is_contact_id
+from gateway.contacts.contact import Contact, State, is_contact_id
 from gateway.contacts.editing import Editor
-from gateway.errors import ContactNotFound
+from gateway.errors import ContactMerged, ContactNotFound
 from gateway.identity.unverified import strict_json_object
 from gateway.web.admin_errors import AdminError
 from gateway.web.carrier import read_body
@@ -80,6 +80,17 @@ def contact_id_of(request: Request) -> str:
     if not is_contact_id(contact_id):
         raise ContactNotFound
     return contact_id
+
+
+def standing_contact(contact: Contact | None, **asked: str) -> Contact:
+    """The live contact that was asked for; raises `ContactNotFound` and `ContactMerged`."""
+    if contact is None:
+        raise ContactNotFound
+    if any(getattr(contact, name) != value for name, value in asked.items()):
+        raise ContactMerged(contact.id)
+    if contact.state is not State.LIVE:
+        raise ContactNotFound
+    return contact
 
 
 def answer(body: Mapping[str, Any]) -> Response:

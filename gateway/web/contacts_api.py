@@ -12,11 +12,11 @@ from urllib.parse import unquote_to_bytes
 from starlette.routing import Route
 
 from gateway.contacts.access_token import Scope
-from gateway.contacts.contact import Contact, Role, State
+from gateway.contacts.contact import Role
 from gateway.contacts.fields import written_fields
-from gateway.errors import ContactMerged, ContactNotFound
+from gateway.errors import ContactNotFound
 from gateway.identity.principal import is_storable
-from gateway.web.admin_endpoints import AdminEndpoints, answer, contact_id_of, json_object
+from gateway.web.admin_endpoints import AdminEndpoints, answer, contact_id_of, json_object, standing_contact
 from gateway.web.admin_errors import AdminError
 from gateway.web.carrier import path_of
 from gateway.web.contact_json import contact_json
@@ -24,6 +24,8 @@ from gateway.web.contact_json import contact_json
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from gateway.contacts.contact import Contact
 
 _BY_EXTERNAL_ID = b"/contacts/find_by_external_id/"
 
@@ -55,7 +57,7 @@ class ContactsApi(AdminEndpoints):
         workspace = self.permitted(request, Scope.CONTACTS_READ)
         contact_id = contact_id_of(request)
         contact = await self.store.find(workspace, contact_id)
-        return answer(contact_json(_standing(contact, id=contact_id)))
+        return answer(contact_json(standing_contact(contact, id=contact_id)))
 
     async def find_by_external_id(self, request: Request) -> Response:
         """The live user with this external id; leads never match (facts: Intercom 2.2)."""
@@ -68,7 +70,7 @@ class ContactsApi(AdminEndpoints):
         if not is_storable(external_id):
             raise ContactNotFound
         contact = await self.store.find_by_external_id(workspace, external_id)
-        contact = _standing(contact, external_id=external_id)
+        contact = standing_contact(contact, external_id=external_id)
         if contact.role is not Role.USER:
             raise ContactNotFound
         return answer(contact_json(contact))
@@ -89,17 +91,6 @@ class ContactsApi(AdminEndpoints):
         contact_id = contact_id_of(request)
         contact = await self.store.write(lambda transaction: self.editor(transaction, request).delete(contact_id))
         return answer({**_reference(contact), "deleted": True})
-
-
-def _standing(contact: Contact | None, **asked: str) -> Contact:
-    """The live contact that was asked for; raises `ContactNotFound` and `ContactMerged`."""
-    if contact is None:
-        raise ContactNotFound
-    if any(getattr(contact, name) != value for name, value in asked.items()):
-        raise ContactMerged(contact.id)
-    if contact.state is not State.LIVE:
-        raise ContactNotFound
-    return contact
 
 
 def _reference(contact: Contact) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route
 
 from gateway.web.admin_endpoints import answer
+from gateway.web.openapi.attached import ATTACHED
 from gateway.web.openapi.contacts import CONTACTS
 from gateway.web.openapi.health import HEALTH
 from gateway.web.openapi.parts import CONTACT_ID, ERROR_LIST, Json, Noun, Operation, path_parameters, refusals
@@ -27,7 +28,7 @@ _ITSELF = Noun(
     schemas={"OpenApi": {"type": "object", "required": ["openapi", "info", "paths", "components"]}},
 )
 
-NOUNS: Sequence[Noun] = (CONTACTS, HEALTH, _ITSELF)
+NOUNS: Sequence[Noun] = (CONTACTS, ATTACHED, HEALTH, _ITSELF)
 
 _PARAMETERS = {
     "contact_id": ("The contact's own id.", CONTACT_ID),
