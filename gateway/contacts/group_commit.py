@@ -41,9 +41,13 @@ class GroupTransaction(SqlTransaction):
     def keep_changes(self) -> int:
         """Write what `changed` holds where other processes read it; return the number of its first line, or 0."""
 
-    async def _fetch(self, sql: str, *arguments: Any) -> Sequence[Row]:
-        if not self.standing:  # a work that hides the end of its transaction would write without one
+    def check_standing(self) -> None:
+        """`Outage` unless the transaction is open: a work that hides its end would write without one."""
+        if not self.standing:
             raise Outage(Code.STORE_UNAVAILABLE, "the transaction was given up")
+
+    async def _fetch(self, sql: str, *arguments: Any) -> Sequence[Row]:
+        self.check_standing()
         return self.run(sql, *arguments)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.contacts.changes import ALL_CHANGED, Changes
 from gateway.contacts.postgres_connections import PATIENCE, Connections, Held, RunAgain, own_connection
-from gateway.contacts.rows import check_storable, contact_of
+from gateway.contacts.rows import INTEGER_COLUMNS, check_storable, contact_of
 from gateway.contacts.schema import CREATE_MIGRATIONS, INSERT_MIGRATION, SELECT_MIGRATIONS, check_current, pending
 from gateway.contacts.sql import (
     FIND_BY_EMAIL,
@@ -46,6 +46,7 @@ _MIGRATION_LOCK = 0x67776964
 
 _HOLDS_ATTRIBUTE = "jsonb_exists(custom_attributes::jsonb, $2)"
 _LOCK = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key"
+_AMONG = "= ANY($2::text[])"
 _NOTIFY = f"SELECT pg_notify('{CHANNEL}', payload) FROM unnest($1::text[]) AS payload"  # noqa: S608 - a constant
 
 
@@ -54,6 +55,7 @@ class PostgresStore(SqlReader):
 
     embedded = False
     holds_attribute = _HOLDS_ATTRIBUTE
+    among = _AMONG
 
     def __init__(self, url: str, connections: int = 16) -> None:
         self._url = url
@@ -152,6 +154,9 @@ class PostgresStore(SqlReader):
             raise Outage(Code.STORE_UNAVAILABLE, "the transaction had failed before its end")
         return result, transaction.changed
 
+    def _listed(self, values: Sequence[str]) -> Sequence[str]:
+        return values
+
     async def _fetch(self, sql: str, *arguments: Any) -> Sequence[Row]:
         lost = False
         for _ in range(_ATTEMPTS):
@@ -201,6 +206,7 @@ class _PostgresTransaction(SqlTransaction):
 
     merged_into_of = f"{MERGED_INTO} FOR UPDATE"
     holds_attribute = _HOLDS_ATTRIBUTE
+    among = _AMONG
 
     def __init__(self, held: Held, keys: set[int]) -> None:
         super().__init__()
@@ -209,6 +215,16 @@ class _PostgresTransaction(SqlTransaction):
 
     async def _fetch(self, sql: str, *arguments: Any) -> Sequence[Row]:
         return await self._held.fetch(sql, *arguments)
+
+    def _listed(self, values: Sequence[str]) -> Sequence[str]:
+        return values
+
+    async def _insert_each(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> int:
+        types = ("bigint" if column in INTEGER_COLUMNS else "text" for column in columns)
+        arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(types, start=1))
+        names = ", ".join(columns)
+        sql = f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING RETURNING 1"  # noqa: S608 - names of ours
+        return len(await self._fetch(sql, *map(list, zip(*rows, strict=True))))
 
     async def find(self, workspace_id: str, contact_id: str) -> Contact | None:
         """See `ContactReader.find`."""

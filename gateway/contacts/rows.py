@@ -42,6 +42,19 @@ COLUMNS = (
     "state",
     "merged_into",
 )
+INTEGER_COLUMNS = frozenset(
+    {
+        "unsubscribed_from_emails",
+        "signed_up_at",
+        "last_seen_at",
+        "created_at",
+        "updated_at",
+        "identified_at",
+        "at",
+    }
+)
+"""The columns of contacts and of their history that hold integers; all others hold text."""
+
 EVENT_COLUMNS = ("workspace_id", "contact_id", "kind", "actor", "at", "before", "after")
 ACCESS_TOKEN_COLUMNS = ("id", "workspace_id", "name", "scopes", "created_at", "revoked_at")
 

@@ -31,6 +31,7 @@ from gateway.contacts.rows import (
     row_of_event,
 )
 from gateway.contacts.sql_attributes import SqlAttributeReader, SqlAttributeTransaction
+from gateway.contacts.sql_bulk import SqlBulkReader, SqlBulkTransaction
 from gateway.contacts.sql_mentions import SqlMentions
 from gateway.contacts.sql_merges import SqlMergeReader, SqlMergeWriter
 from gateway.contacts.sql_put_away import SqlPutAwayReader
@@ -114,7 +115,7 @@ _ATTEMPTS = 3  # a holder can vanish between the statement that met it and the o
 _LOST = Outage(Code.STORE_UNAVAILABLE, "an identifier was taken and released over and over")
 
 
-class SqlReader(SqlAttributeReader, SqlMergeReader, SqlPutAwayReader):
+class SqlReader(SqlAttributeReader, SqlBulkReader, SqlMergeReader, SqlPutAwayReader):
     """The look-ups of `ContactReader` over one way to run a statement."""
 
     async def find(self, workspace_id: str, contact_id: str) -> Contact | None:
@@ -170,7 +171,7 @@ class SqlReader(SqlAttributeReader, SqlMergeReader, SqlPutAwayReader):
         ]
 
 
-class SqlTransaction(SqlReader, SqlAttributeTransaction, SqlMergeWriter, SqlMentions):
+class SqlTransaction(SqlReader, SqlAttributeTransaction, SqlBulkTransaction, SqlMergeWriter, SqlMentions):
     """The writes of `ContactTransaction`; `changed` collects what the subscribers must hear after the commit.
 
     A new record is no change: nobody was ever told anything about it. A step that fails may leave its record there,
@@ -286,4 +287,5 @@ class SqlTransaction(SqlReader, SqlAttributeTransaction, SqlMergeWriter, SqlMent
         rows = await self._fetch(sql, contact.workspace_id, value) if value is not None else ()
         if rows:
             holder = contact_of(rows[0])
-            raise ContactConflict(holder.id, field, archived=holder.state is State.ARCHIVED)
+            archived, blocked = holder.state is State.ARCHIVED, holder.state is State.BLOCKED
+            raise ContactConflict(holder.id, field, archived=archived, blocked=blocked)

@@ -24,7 +24,18 @@ from gateway.contacts.group_commit import GroupTransaction, GroupWriter, run_now
 from gateway.contacts.rows import contact_of
 from gateway.contacts.schema import check_current
 from gateway.contacts.sql import HOLDER, SqlReader
-from gateway.contacts.sqlite_file import applied, connect, create, data_version, execute, inode, migrate, outage
+from gateway.contacts.sqlite_file import (
+    applied,
+    connect,
+    create,
+    data_version,
+    execute,
+    execute_many,
+    inode,
+    migrate,
+    outage,
+    scratch,
+)
 from gateway.contacts.sqlite_scanner import Scanner
 from gateway.errors import Code, Outage
 
@@ -220,6 +231,12 @@ class _SqliteTransaction(GroupTransaction):
         """See `GroupTransaction.run`."""
         return execute(self.connection, sql, arguments)
 
+    async def _insert_each(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> int:
+        self.check_standing()
+        places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
+        sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608 - names of ours
+        return execute_many(self.connection, sql, rows)
+
     def keep_changes(self) -> int:
         """See `GroupTransaction.keep_changes`."""
         if not self.changed:
@@ -230,3 +247,8 @@ class _SqliteTransaction(GroupTransaction):
         last = self.connection.last_insert_rowid()
         execute(self.connection, _TRIM_CHANGES, (last - _KEPT_CHANGES,))
         return last - len(self.changed) + 1
+
+
+def scratch_transaction() -> GroupTransaction:
+    """A transaction over an empty store of its own, which is gone with it: a place for a rehearsal's writes."""
+    return _SqliteTransaction(scratch())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from gateway.contacts.schema import CREATE_MIGRATIONS, INSERT_MIGRATION, SELECT_MIGRATIONS, pending
+from gateway.contacts.schema import CREATE_MIGRATIONS, INSERT_MIGRATION, MIGRATIONS, SELECT_MIGRATIONS, pending
 from gateway.errors import Code, Outage, StoreUnusable
 
 if TYPE_CHECKING:
@@ -108,6 +108,28 @@ def execute(connection: apsw.Connection, sql: str, arguments: Sequence[Any] = ()
         return connection.execute(sql, arguments).fetchall()
     except apsw.Error as error:
         raise outage(error) from error
+
+
+def execute_many(connection: apsw.Connection, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+    """Run a statement for each of many rows and return how many rows it changed; raises as `execute`."""
+    before = connection.total_changes()
+    try:
+        connection.executemany(sql, rows)
+    except apsw.Error as error:
+        raise outage(error) from error
+    return connection.total_changes() - before
+
+
+def scratch() -> apsw.Connection:
+    """An empty store that nobody else sees; what its cache cannot hold lies in a file without a name."""
+    connection = apsw.Connection("")
+    connection.execute("PRAGMA journal_mode = OFF")
+    connection.execute("PRAGMA cache_size = -16384")
+    for migration in MIGRATIONS:
+        for statement in migration.sqlite:
+            connection.execute(statement)
+    connection.execute("BEGIN")
+    return connection
 
 
 def inode(path: Path) -> tuple[int, int] | None:

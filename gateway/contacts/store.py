@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from msgspec import Struct
 
 from gateway.contacts.attributes import AttributeReader, AttributeTransaction
+from gateway.contacts.bulk import BulkReader, BulkTransaction
 from gateway.contacts.merge_journal import MergeReader, MergeWriter
 from gateway.contacts.put_away import PutAwayReader
 
@@ -44,7 +45,7 @@ class Event(Struct, frozen=True, kw_only=True):
     """One line of a record's history: what happened, when, by whom, and the values before and after.
 
     `kind` is one of created, linked, updated, email_changed, email_conflict, shared_user_id, restored, archived,
-    blocked, merged, unmerged, deleted. `actor` says who in words such as `issuer:messenger`, `access_token:<id>` or
+    blocked, unblocked, merged, unmerged, deleted. `actor` says who in words such as `issuer:messenger`, `access_token:<id>` or
     `command`.
     """
 
@@ -57,7 +58,7 @@ class Event(Struct, frozen=True, kw_only=True):
     after: dict[str, Any] = {}
 
 
-class ContactReader(AttributeReader, MergeReader, PutAwayReader, Protocol):
+class ContactReader(AttributeReader, BulkReader, MergeReader, PutAwayReader, Protocol):
     """The look-ups; a transaction offers them too, and there they see its own writes."""
 
     async def find(self, workspace_id: str, contact_id: str) -> Contact | None:
@@ -92,7 +93,7 @@ class ContactReader(AttributeReader, MergeReader, PutAwayReader, Protocol):
         """All access tokens of all workspaces, oldest first."""
 
 
-class ContactTransaction(ContactReader, AttributeTransaction, MergeWriter, Protocol):
+class ContactTransaction(ContactReader, AttributeTransaction, BulkTransaction, MergeWriter, Protocol):
     """What `work` may do inside `ContactStore.write`."""
 
     async def lock(self, workspace_id: str, *identifiers: str) -> None:

@@ -1,0 +1,73 @@
+"""Many records at once, in SQL: one statement where there would be a thousand."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from gateway.contacts.bulk import EACH_LIMIT
+from gateway.contacts.fetching import Fetching
+from gateway.contacts.rows import COLUMNS, EVENT_COLUMNS, check_storable, contact_of, row_of, row_of_event
+from gateway.errors import ContactConflict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.contacts.bulk import Identifier
+    from gateway.contacts.contact import Contact
+    from gateway.contacts.rows import Row
+    from gateway.contacts.store import Event
+
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM contacts WHERE workspace_id = $1"  # noqa: S608 - constants
+_AFTER = f"{_SELECT} AND id > $2 AND state = 'live' ORDER BY id LIMIT $3"
+_CONDITIONS = {"id": "", "external_id": "", "email": " AND state = 'live'"}
+
+
+class SqlBulkReader(Fetching):
+    """The look-ups of `BulkReader` over one way to run a statement."""
+
+    among = "IN (SELECT value FROM json_each($2))"
+    """Whether a value is among those of `$2`, as `_listed` hands them over; PostgreSQL has other words."""
+
+    def _listed(self, values: Sequence[str]) -> Any:
+        return json.dumps(values, ensure_ascii=False)
+
+    async def find_each(self, workspace_id: str, field: Identifier, values: Sequence[str]) -> Sequence[Contact]:
+        """See `BulkReader.find_each`."""
+        if not values:
+            return ()
+        check_storable((workspace_id, *values))
+        sql = f"{_SELECT} AND {field} {self.among}{_CONDITIONS[field]} LIMIT {EACH_LIMIT}"
+        return [contact_of(row) for row in await self._fetch(sql, workspace_id, self._listed(values))]
+
+    async def live_contacts_after(self, workspace_id: str, contact_id: str, *, limit: int) -> Sequence[Contact]:
+        """See `BulkReader.live_contacts_after`."""
+        check_storable((workspace_id, contact_id))
+        return [contact_of(row) for row in await self._scan(_AFTER, workspace_id, contact_id, limit)]
+
+
+class SqlBulkTransaction(SqlBulkReader):
+    """The writes of `BulkTransaction`; each back end has its own way to run one statement for many rows."""
+
+    @abstractmethod
+    async def _insert_each(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> int:
+        """Insert rows unless a unique index forbids one; return how many were inserted."""
+
+    async def insert_all(self, contacts: Sequence[Contact]) -> None:
+        """See `BulkTransaction.insert_all`; none of them is merged."""
+        inserted = await self._insert_each("contacts", COLUMNS, [row_of(contact) for contact in contacts])
+        if inserted != len(contacts):
+            await self._raise_taken(contacts)
+
+    async def record_all(self, events: Sequence[Event]) -> None:
+        """See `BulkTransaction.record_all`."""
+        await self._insert_each("contact_events", EVENT_COLUMNS, [row_of_event(event) for event in events])
+
+    async def _raise_taken(self, contacts: Sequence[Contact]) -> None:
+        """`ContactConflict` naming a record that holds what one of these asked for."""
+        asked = {contact.external_id: contact for contact in contacts if contact.external_id is not None}
+        for holder in await self.find_each(contacts[0].workspace_id, "external_id", list(asked)):
+            if holder.id != asked[str(holder.external_id)].id:
+                raise ContactConflict(holder.id, "external_id")
+        raise ContactConflict(contacts[0].id, "id")
