@@ -7,6 +7,7 @@
     ├── ContactMerged      the record was merged into another one
     ├── ContactConflict    a record holds an identifier that another one asked for
     ├── ChangeRefused      a change that no record may take; carries a `ChangeProblem`
+    ├── SearchRefused      a search that cannot be run; carries a `SearchProblem`
     ├── StoreUnusable      the database is newer than the program, damaged, or not ours
     └── SettingsInvalid    the configuration has problems; all of them, named together
 
@@ -101,13 +102,14 @@ class ContactMerged(GatewayError):
 
 
 class ContactConflict(GatewayError):
-    """Another record, `contact_id`, holds the identifier in `field`; `archived` says whether it is archived."""
+    """Another record, `contact_id`, holds the identifier in `field`, and whether that one is archived or blocked."""
 
-    def __init__(self, contact_id: str, field: str, *, archived: bool = False) -> None:
+    def __init__(self, contact_id: str, field: str, *, archived: bool = False, blocked: bool = False) -> None:
         super().__init__(f"{field} is held by the contact {contact_id}")
         self.contact_id = contact_id
         self.field = field
         self.archived = archived
+        self.blocked = blocked
 
 
 class ChangeProblem(StrEnum):
@@ -116,6 +118,11 @@ class ChangeProblem(StrEnum):
     VALUE_INVALID = "value_invalid"
     IDENTIFIER_MISSING = "identifier_missing"
     USER_STAYS_USER = "user_stays_user"
+    NOT_RESTORABLE = "not_restorable"
+    MERGE_INVALID = "merge_invalid"
+    MERGE_UNCHECKED = "merge_unchecked"
+    MERGE_NOT_DUPLICATES = "merge_not_duplicates"
+    NOT_UNDONE = "not_undone"
     ATTRIBUTE_UNKNOWN = "attribute_unknown"
     ATTRIBUTE_NOT_FOUND = "attribute_not_found"
 
@@ -124,6 +131,25 @@ class ChangeRefused(GatewayError):
     """A change that no record may take: the problem, words for whoever asked, and the field where there is one."""
 
     def __init__(self, problem: ChangeProblem, message: str, *, field: str | None = None) -> None:
+        super().__init__(f"{problem}: {message}")
+        self.problem = problem
+        self.message = message
+        self.field = field
+
+
+class SearchProblem(StrEnum):
+    """What can be wrong with a search for records."""
+
+    QUERY_INVALID = "query_invalid"
+    SORT_ORDER_INVALID = "sort_order_invalid"
+    CURSOR_INVALID = "cursor_invalid"
+    TOO_SLOW = "too_slow"
+
+
+class SearchRefused(GatewayError):
+    """A search that cannot be run: the problem, words for whoever asked, and the place where there is one."""
+
+    def __init__(self, problem: SearchProblem, message: str, *, field: str | None = None) -> None:
         super().__init__(f"{problem}: {message}")
         self.problem = problem
         self.message = message

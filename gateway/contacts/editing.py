@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict, replace
 
+from gateway.contacts.attributes import Catalogue
 from gateway.contacts.contact import Contact, Role, State, is_contact_id, mint_contact_id
 from gateway.contacts.store import Event
 from gateway.errors import (
@@ -36,9 +37,12 @@ _NOT_WRITTEN = {"workspace_id", "id", "created_at", "updated_at", "identified_at
 
 
 class Editor:
-    """Changes the records of a workspace in one transaction; `actor` says in whose name, `now` is in seconds."""
+    """Changes the records of a workspace in one transaction; `actor` says in whose name, `now` is in seconds.
 
-    def __init__(
+    Who edits very many records gives the `catalogue` of data attributes; else it is looked up when it is needed.
+    """
+
+    def __init__(  # noqa: PLR0913 - what an edit depends on, each given by the caller
         self,
         transaction: ContactTransaction,
         workspace: str,
@@ -46,12 +50,14 @@ class Editor:
         actor: str,
         now: float,
         random_bytes: Callable[[int], bytes],
+        catalogue: Catalogue | None = None,
     ) -> None:
         self._transaction = transaction
         self._workspace = workspace
         self._actor = actor
         self._now = int(now)
         self._random_bytes = random_bytes
+        self._catalogue = catalogue
 
     async def create(self, fields: Mapping[str, Any]) -> Contact:
         """Make a record; raises `ChangeRefused`, `ContactConflict` naming the holder of an identifier, `Refusal`."""
@@ -60,7 +66,7 @@ class Editor:
             id=mint_contact_id(self._now, self._random_bytes),
             created_at=self._now,
             updated_at=self._now,
-            **{"role": Role.USER, **fields, "custom_attributes": _merged({}, fields)},
+            **{"role": Role.USER, **fields, "custom_attributes": await self._attributes({}, fields)},
         )
         if contact.role is Role.USER and contact.external_id is None and contact.email is None:
             raise ChangeRefused(ChangeProblem.IDENTIFIER_MISSING, "a user needs an email or an external_id")
@@ -74,7 +80,7 @@ class Editor:
         standing = await self.live(contact_id)
         if standing.role is Role.USER and fields.get("role") is Role.LEAD:
             raise ChangeRefused(ChangeProblem.USER_STAYS_USER, "a user cannot become a lead", field="role")
-        written = {**fields, "custom_attributes": _merged(standing.custom_attributes, fields)}
+        written = {**fields, "custom_attributes": await self._attributes(standing.custom_attributes, fields)}
         written_again = fields.get("email") == standing.email and fields.get("email_proof") is Proof.IMPORTED
         if written_again and standing.email_proof is Proof.SIGNED:
             del written["email_proof"]  # what a token signed is not proven less by an operator's copy of it
@@ -89,14 +95,24 @@ class Editor:
         return contact
 
     async def set_state(self, contact_id: str, state: State) -> Contact:
-        """Archive, block or bring back a record (`LIVE`); what is so already is left alone. Raises as `standing`."""
+        """Archive, block or bring back a record (`LIVE`); what is so already is left alone.
+
+        A block is lifted by `unblock` alone: archiving leaves it, and what is blocked does not come back (`ChangeRefused`).
+        Raises as `standing`, too.
+        """
         contact = await self.standing(contact_id)
-        if contact.state is state:
+        if contact.state is State.BLOCKED and state is State.LIVE:
+            raise ChangeRefused(ChangeProblem.NOT_RESTORABLE, "the contact is blocked; unblock it")
+        if contact.state in {state, State.BLOCKED}:
             return contact
-        changed = replace(contact, state=state, updated_at=self._now)
-        await self._transaction.update(changed)
-        await self._note(_STATE_CHANGES[state], contact, before={"state": contact.state}, after={"state": state})
-        return changed
+        return await self._put(contact, state, _STATE_CHANGES[state])
+
+    async def unblock(self, contact_id: str) -> Contact:
+        """Lift a block: the record is live again. One that is not blocked stays as it is. Raises as `standing`."""
+        contact = await self.standing(contact_id)
+        if contact.state is not State.BLOCKED:
+            return contact
+        return await self._put(contact, State.LIVE, "unblocked")
 
     async def delete(self, contact_id: str) -> Contact:
         """Remove a record for ever, whatever its state, with the personal data in its history. Raises as `standing`."""
@@ -121,6 +137,20 @@ class Editor:
             raise ContactNotFound(contact_id)
         return contact
 
+    async def _attributes(self, standing: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The custom attributes with those that are written, each in its declared type; null removes one."""
+        written = fields.get("custom_attributes")
+        if not written:
+            return dict(standing)
+        if self._catalogue is None:
+            self._catalogue = Catalogue(await self._transaction.data_attributes(self._workspace))
+        custom = {**standing, **self._catalogue.checked(written, standing)}
+        custom = {name: value for name, value in custom.items() if value is not None}
+        if len(custom) > ATTRIBUTES_LIMIT:
+            text = f"a contact has at most {ATTRIBUTES_LIMIT} custom attributes"
+            raise ChangeRefused(ChangeProblem.VALUE_INVALID, text, field="custom_attributes")
+        return custom
+
     async def _check_identifiers(self, contact: Contact, *, standing: Contact | None) -> None:
         """Hold the identifiers, and refuse those of another record: 409, or 422 for the id of a contact (S4, R34)."""
         external_id, email = contact.external_id, contact.email
@@ -129,14 +159,23 @@ class Editor:
         if external_id and (standing is None or standing.external_id != external_id):
             holder = await self._transaction.find_by_external_id(self._workspace, external_id)
             if holder is not None:
-                raise ContactConflict(holder.id, "external_id", archived=holder.state is State.ARCHIVED)
+                raise conflict_with(holder, "external_id")
             if is_contact_id(external_id) and await self._transaction.find(self._workspace, external_id):
                 raise Refusal(Code.USER_ID_IS_CONTACT_ID, "this is the id of a contact", field="external_id")
         known = standing is not None and (standing.email, standing.role) == (email, contact.role)
         if email and contact.role is Role.USER and not known:
-            for holder in await self._transaction.find_by_email(self._workspace, email):
-                if holder.role is Role.USER and holder.id != contact.id:
-                    raise ContactConflict(holder.id, "email")
+            holder = await self._transaction.user_with_email(self._workspace, email, but=contact.id)
+            if holder is not None:
+                raise conflict_with(holder, "email")
+
+    async def _put(self, contact: Contact, state: State, kind: str) -> Contact:
+        """Bring a record into a state; who makes another one with its email waits for that."""
+        if contact.email:
+            await self._transaction.lock(self._workspace, f"email:{contact.email}")
+        changed = replace(contact, state=state, updated_at=self._now)
+        await self._transaction.update(changed)
+        await self._note(kind, contact, before={"state": contact.state}, after={"state": state})
+        return changed
 
     async def _note(
         self,
@@ -162,17 +201,13 @@ class Editor:
 _STATE_CHANGES = {State.ARCHIVED: "archived", State.BLOCKED: "blocked", State.LIVE: "restored"}
 
 
+def conflict_with(holder: Contact, field: str) -> ContactConflict:
+    """What to raise when a record holds what another one asks for."""
+    archived, blocked = holder.state is State.ARCHIVED, holder.state is State.BLOCKED
+    return ContactConflict(holder.id, field, archived=archived, blocked=blocked)
+
+
 def changed_fields(other: Mapping[str, Any], contact: Contact) -> dict[str, Any]:
     """The fields in which a contact differs from another's, as the history keeps them."""
     fields = {name: value for name, value in asdict(contact).items() if name not in _NOT_WRITTEN}
     return {name: value for name, value in fields.items() if value != other.get(name)}
-
-
-def _merged(standing: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Custom attributes are updated one by one; null removes one."""
-    custom = {**standing, **fields.get("custom_attributes", {})}
-    custom = {name: value for name, value in custom.items() if value is not None}
-    if len(custom) > ATTRIBUTES_LIMIT:
-        text = f"a contact has at most {ATTRIBUTES_LIMIT} custom attributes"
-        raise ChangeRefused(ChangeProblem.VALUE_INVALID, text, field="custom_attributes")
-    return custom

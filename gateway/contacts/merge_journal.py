@@ -58,6 +58,9 @@ class MergeReader(Protocol):
     async def last_merge_into(self, workspace_id: str, contact_id: str) -> Merge | None:
         """The newest merge into a record, with `kept`."""
 
+    async def absorbed(self, workspace_id: str, contact_id: str) -> Sequence[str]:
+        """The ids of all records that a record answers for besides its own."""
+
 
 class MergeWriter(MergeReader, Protocol):
     """What a transaction may do to the journal."""

@@ -21,5 +21,8 @@ class PutAwayReader(Protocol):
         `email` (compared spelling) picks those that hold it.
         """
 
+    async def user_with_email(self, workspace_id: str, email: str, *, but: str) -> Contact | None:
+        """A user that holds an email (compared spelling), a live one before one that was put away; never `but`."""
+
     async def count_put_away(self, workspace_id: str, *, email: str | None = None) -> int:
         """How many there are."""

@@ -41,7 +41,7 @@ def with_signed_values(contact: Contact, principal: Principal) -> Contact:
         if contact.email_proof is not principal.email_proof:
             changes["email_proof"] = principal.email_proof
     custom = contact.custom_attributes
-    if any(_differ(custom.get(name, msgspec.UNSET), value) for name, value in principal.custom_attributes.items()):
+    if any(differ(custom.get(name, msgspec.UNSET), value) for name, value in principal.custom_attributes.items()):
         changes["custom_attributes"] = {**custom, **principal.custom_attributes}
     if not changes:
         return contact
@@ -50,6 +50,6 @@ def with_signed_values(contact: Contact, principal: Principal) -> Contact:
     return replace(contact, **changes)
 
 
-def _differ(one: Any, other: Any) -> bool:
+def differ(one: Any, other: Any) -> bool:
     """Whether two JSON values differ; to Python alone, `true` and 1 are one."""
     return type(one) is not type(other) or one != other

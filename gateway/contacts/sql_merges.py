@@ -37,6 +37,7 @@ ERASE_KEPT = [
     f"UPDATE contact_merges SET kept = '{ERASED}' WHERE workspace_id = $1 AND {side} = $2"
     for side in ("source_id", "into_id")
 ]
+ABSORBED = "SELECT id FROM contacts WHERE workspace_id = $1 AND merged_into = $2"
 REPOINT_ONE = (
     "UPDATE contacts SET merged_into = $1 WHERE workspace_id = $2 AND id = $3 AND merged_into = $4 RETURNING id"
 )
@@ -62,6 +63,10 @@ class SqlMergeReader(Fetching):
         """See `MergeReader.last_merge_into`."""
         rows = await self._fetch(LAST_MERGE_INTO, workspace_id, contact_id)
         return _merge_of(rows[0], kept=rows[0][7]) if rows else None
+
+    async def absorbed(self, workspace_id: str, contact_id: str) -> Sequence[str]:
+        """See `MergeReader.absorbed`."""
+        return [row[0] for row in await self._fetch(ABSORBED, workspace_id, contact_id)]
 
 
 class SqlMergeWriter(SqlMergeReader):

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 
     from gateway.contacts.contact import Contact
 
+_COLUMNS = ", ".join(COLUMNS)
 _PUT_AWAY = "FROM contacts WHERE workspace_id = $1 AND state IN ('archived', 'blocked')"
 _WITH_EMAIL = f"{_PUT_AWAY} AND email IS NOT NULL AND email = $2"
 COUNT = f"SELECT count(*) {_PUT_AWAY}"
 COUNT_WITH_EMAIL = f"SELECT count(*) {_WITH_EMAIL}"
-LIST = f"SELECT {', '.join(COLUMNS)} {_PUT_AWAY} AND id > $2 ORDER BY id LIMIT $3"
-LIST_WITH_EMAIL = f"SELECT {', '.join(COLUMNS)} {_WITH_EMAIL} AND id > $3 ORDER BY id LIMIT $4"
+LIST = f"SELECT {_COLUMNS} {_PUT_AWAY} AND id > $2 ORDER BY id LIMIT $3"
+LIST_WITH_EMAIL = f"SELECT {_COLUMNS} {_WITH_EMAIL} AND id > $3 ORDER BY id LIMIT $4"
+_A_USER = "AND role = 'user' AND id <> $3 ORDER BY created_at, id LIMIT 1"
+LIVE_USER = f"SELECT {_COLUMNS} FROM contacts WHERE workspace_id = $1 AND email = $2 AND state = 'live' {_A_USER}"
+PUT_AWAY_USER = f"SELECT {_COLUMNS} {_WITH_EMAIL} {_A_USER}"
 
 
 class SqlPutAwayReader(Fetching):
@@ -35,6 +39,14 @@ class SqlPutAwayReader(Fetching):
         else:
             rows = await self._fetch(LIST_WITH_EMAIL, workspace_id, email, after, limit)
         return [contact_of(row) for row in rows]
+
+    async def user_with_email(self, workspace_id: str, email: str, *, but: str) -> Contact | None:
+        """See `PutAwayReader.user_with_email`."""
+        check_storable((workspace_id, email, but))
+        for sql in (LIVE_USER, PUT_AWAY_USER):
+            if rows := await self._fetch(sql, workspace_id, email, but):
+                return contact_of(rows[0])
+        return None
 
     async def count_put_away(self, workspace_id: str, *, email: str | None = None) -> int:
         """See `PutAwayReader.count_put_away`."""

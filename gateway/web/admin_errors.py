@@ -96,12 +96,15 @@ async def change_refused(_request: object, error: Exception) -> Response:
 
 
 async def contact_conflict(_request: object, error: Exception) -> Response:
-    """409 naming the other record; clients read the id at the end of the message (facts: Intercom 2.5)."""
+    """409 naming the other record; clients read the id at the end of the message (facts: Intercom 2.5).
+
+    `not_restorable` says that it is blocked: the person is not to be made anew.
+    """
     if not isinstance(error, ContactConflict):
         raise error
-    known = "An archived contact" if error.archived else "A contact"
+    known = "An archived contact" if error.archived else "A blocked contact" if error.blocked else "A contact"
     message = f"{known} matching those details already exists with id={error.contact_id}"
-    return error_list(AdminError(409, "conflict", message, field=error.field))
+    return error_list(AdminError(409, "not_restorable" if error.blocked else "conflict", message, field=error.field))
 
 
 async def identifier_refused(_request: object, error: Exception) -> Response:
@@ -136,6 +139,11 @@ _CHANGE_PROBLEMS = {
     ChangeProblem.VALUE_INVALID: (400, "parameter_invalid"),
     ChangeProblem.IDENTIFIER_MISSING: (400, "parameter_missing"),
     ChangeProblem.USER_STAYS_USER: (400, "client_error"),
+    ChangeProblem.NOT_RESTORABLE: (400, "not_restorable"),
+    ChangeProblem.MERGE_INVALID: (400, "invalid_merge"),
+    ChangeProblem.MERGE_UNCHECKED: (400, "parameter_not_allowed"),
+    ChangeProblem.MERGE_NOT_DUPLICATES: (422, "unprocessable_entity"),
+    ChangeProblem.NOT_UNDONE: (400, "bad_request"),
     ChangeProblem.ATTRIBUTE_UNKNOWN: (400, "parameter_invalid"),
     ChangeProblem.ATTRIBUTE_NOT_FOUND: (404, "field_not_found"),
 }

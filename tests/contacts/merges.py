@@ -1,0 +1,68 @@
+"""Merging for the tests: single steps, and a look behind the answers at every record and pointer."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.contacts.merger import Merger
+from gateway.errors import ChangeProblem, ChangeRefused
+from tests.contacts.records import NOW, WORKSPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+    from typing import Any
+
+    from gateway.contacts.contact import Contact
+    from gateway.contacts.merger import Undone
+    from gateway.contacts.merging import Plan
+    from gateway.contacts.store import ContactStore, ContactTransaction
+
+
+def merger(transaction: ContactTransaction, now: float = NOW, workspace: str = WORKSPACE) -> Merger:
+    """Somebody who merges."""
+    return Merger(transaction, workspace, actor="access_token:t1", now=now, random_bytes=os.urandom)
+
+
+async def merge(
+    store: ContactStore,
+    source: str,
+    into: str,
+    *,
+    now: float = NOW,
+    unchecked: bool = False,
+    workspace: str = WORKSPACE,
+) -> Contact:
+    """Merge in a transaction of its own."""
+    return await store.write(lambda one: merger(one, now, workspace).merge(source, into, **options))
+
+
+async def preview(store: ContactStore, source: str, into: str, *, unchecked: bool = False) -> Plan:
+    """Look at what a merge would do."""
+    return await store.write(lambda one: merger(one).preview(source, into, unchecked=unchecked))
+
+
+async def unmerge(store: ContactStore, source: str, *, now: float = NOW, workspace: str = WORKSPACE) -> Undone:
+    """Undo in a transaction of its own."""
+    return await store.write(lambda one: merger(one, now, workspace).unmerge(source))
+
+
+async def edit(
+    store: ContactStore, contact_id: str, *, now: float = NOW, workspace: str = WORKSPACE, **fields: Any
+) -> Contact:
+    """What an operator writes."""
+    return await store.write(lambda one: merger(one, now, workspace).update(contact_id, fields))
+
+
+async def stored(store: ContactStore, ids: Iterable[str], workspace: str = WORKSPACE) -> dict[str, Contact | None]:
+    """The records themselves, pointers included."""
+    return {contact_id: await store.stored(workspace, contact_id) for contact_id in ids}
+
+
+async def refused(step: Coroutine[Any, Any, Any]) -> tuple[ChangeProblem, str]:
+    """The problem and the words with which a change is refused."""
+    with pytest.raises(ChangeRefused) as refusal:
+        await step
+    return refusal.value.problem, refusal.value.message
