@@ -25,13 +25,17 @@ from gateway.web.attached_api import AttachedApi
 from gateway.web.authentication import Authenticator
 from gateway.web.carrier import DecisionCarrier
 from gateway.web.contacts_api import ContactsApi
+from gateway.web.data_attributes_api import DataAttributesApi
 from gateway.web.decision import Decision
 from gateway.web.forward_auth import ForwardAuth
 from gateway.web.headers import IdentityHeaders
 from gateway.web.health import Health
+from gateway.web.merge_api import MergeApi
+from gateway.web.lifecycle_api import LifecycleApi
 from gateway.web.messenger import Login, Me
 from gateway.web.openapi.document import OpenApi
 from gateway.web.problems import Problems
+from gateway.web.rate_limits import RateLimits
 
 if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore
@@ -113,12 +117,16 @@ def create_admin_app(settings: Settings, store: ContactStore, health: Health) ->
     shared = (store, rules, time.time, os.urandom)
     parts: list[AdminPart] = [  # the first route that fits answers: `/contacts/{contact_id}` stands last
         OpenApi(__version__),
+        DataAttributesApi(*shared),
         AttachedApi(*shared),
+        LifecycleApi(*shared),
+        MergeApi(*shared),
         ContactsApi(*shared),
     ]
     routes = [route for part in parts for route in part.routes()]
     protected = _exact(Starlette(routes=routes, exception_handlers=HANDLERS))
-    guarded = Mount("/", protected, middleware=[Middleware(AccessTokenMiddleware, store=store)])
+    limits = RateLimits(settings.admin.requests_per_minute, time.time)
+    guarded = Mount("/", protected, middleware=[Middleware(AccessTokenMiddleware, store=store, limits=limits)])
     return _exact(Starlette(routes=[*health.routes(), guarded], exception_handlers=HANDLERS))
 
 

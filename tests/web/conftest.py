@@ -106,6 +106,13 @@ class Server(Struct, frozen=True):
         headers = {"Content-Type": "application/json"} if body is not None else {}
         return self.request(method, path, token or self.access_token, headers=headers, body=encoded, admin=True)
 
+    def declare(self, **types: str) -> None:
+        """Declare custom attributes of contacts by name and type, unless they are declared already."""
+        known = {one["name"] for one in self.admin("GET", "/data_attributes").json()["data"]}
+        for name in types.keys() - known:
+            body = {"name": name, "model": "contact", "data_type": types[name]}
+            assert self.admin("POST", "/data_attributes", body).status == 200
+
     def raw(self, data: bytes, *, admin: bool = False) -> bytes:
         """Bytes in, all bytes out until the server closes or is silent for a second."""
         with socket.create_connection(("127.0.0.1", self.admin_port if admin else self.port), timeout=1) as connection:
@@ -187,6 +194,7 @@ def running_gateway(
     workers: int = 1,
     extra: str = "",
     others: str = "",
+    requests_per_minute: int = 1_000_000,
 ) -> Iterator[Server]:
     """A gateway with the workspace `acme`: messenger secrets and an ES256 issuer with `iss` and `aud`.
 
@@ -209,6 +217,7 @@ bind = "127.0.0.1:{port}"
 express_lane = {str(lane).lower()}
 [admin]
 bind = "127.0.0.1:{admin_port}"
+requests_per_minute = {requests_per_minute}
 [store]
 url = "{url}"
 {others}

@@ -12,7 +12,10 @@ from starlette.routing import Route
 from gateway.web.admin_endpoints import answer
 from gateway.web.openapi.attached import ATTACHED
 from gateway.web.openapi.contacts import CONTACTS
+from gateway.web.openapi.data_attributes import ATTRIBUTE_ID, DATA_ATTRIBUTES
 from gateway.web.openapi.health import HEALTH
+from gateway.web.openapi.merges import MERGES
+from gateway.web.openapi.lifecycle import LIFECYCLE
 from gateway.web.openapi.parts import CONTACT_ID, ERROR_LIST, Json, Noun, Operation, path_parameters, refusals
 
 if TYPE_CHECKING:
@@ -28,9 +31,10 @@ _ITSELF = Noun(
     schemas={"OpenApi": {"type": "object", "required": ["openapi", "info", "paths", "components"]}},
 )
 
-NOUNS: Sequence[Noun] = (CONTACTS, ATTACHED, HEALTH, _ITSELF)
+NOUNS: Sequence[Noun] = (CONTACTS, LIFECYCLE, MERGES, ATTACHED, DATA_ATTRIBUTES, HEALTH, _ITSELF)
 
 _PARAMETERS = {
+    "attribute_id": ("The id of a custom attribute; standard ones have none.", ATTRIBUTE_ID),
     "contact_id": ("The contact's own id.", CONTACT_ID),
     "external_id": ("Percent-encoded once: `%2F` stays part of the id.", {"type": "string", "minLength": 1}),
 }
