@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 Identifier = Literal["id", "external_id", "email"]
 
 EACH_LIMIT = 20_000
-"""How many records one look-up for many values returns at most."""
+"""How many records one look-up for many values reads at most."""
 
 
 class BulkReader(Protocol):
     """The look-ups."""
 
     async def find_each(self, workspace_id: str, field: Identifier, values: Sequence[str]) -> Sequence[Contact]:
-        """The records that hold one of the values, at most `EACH_LIMIT`, in no order; emails are those of live ones.
+        """The records that hold one of the values, in no order; for emails without those that were merged away.
 
-        A merged record comes itself, not the one that answers for it.
+        A merged record comes itself, not the one that answers for it. With `EACH_LIMIT` records or more some may be
+        missing.
         """
 
     async def live_contacts_after(self, workspace_id: str, contact_id: str, *, limit: int) -> Sequence[Contact]:

@@ -25,7 +25,7 @@ from gateway.errors import (
 from gateway.identity.principal import Proof
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from gateway.contacts.store import ContactTransaction
 
@@ -61,6 +61,14 @@ class Editor:
 
     async def create(self, fields: Mapping[str, Any]) -> Contact:
         """Make a record; raises `ChangeRefused`, `ContactConflict` naming the holder of an identifier, `Refusal`."""
+        contact = await self.new(fields)
+        await self._check_identifiers(contact, standing=None)
+        await self._transaction.insert(contact)
+        await self._transaction.record(self._created(contact))
+        return contact
+
+    async def new(self, fields: Mapping[str, Any]) -> Contact:
+        """A record with these fields, which nobody has stored yet; raises `ChangeRefused`."""
         contact = Contact(
             workspace_id=self._workspace,
             id=mint_contact_id(self._now, self._random_bytes),
@@ -70,35 +78,49 @@ class Editor:
         )
         if contact.role is Role.USER and contact.external_id is None and contact.email is None:
             raise ChangeRefused(ChangeProblem.IDENTIFIER_MISSING, "a user needs an email or an external_id")
-        await self._check_identifiers(contact, standing=None)
-        await self._transaction.insert(contact)
-        await self._note("created", contact, after=changed_fields({}, contact))
         return contact
 
-    async def update(self, contact_id: str, fields: Mapping[str, Any]) -> Contact:
-        """Write fields into a live record; the very same values write nothing. Raises as `create`, and `live` does."""
-        standing = await self.live(contact_id)
+    async def store_new(self, contacts: Sequence[Contact]) -> None:
+        """Store what `new` made. The caller holds their identifiers, and has seen that nobody has them."""
+        if contacts:
+            await self._transaction.insert_all(contacts)
+            await self._transaction.record_all([self._created(contact) for contact in contacts])
+
+    async def update(
+        self, contact_id: str, fields: Mapping[str, Any], *, kind: str = "updated", restores: bool = False
+    ) -> Contact:
+        """Write fields into a live record; the very same values write nothing. Raises as `create`, and `live` does.
+
+        `kind` names the change in the history. `restores` brings an archived record back on the way.
+        """
+        standing = await self.standing(contact_id)
+        archived = standing.state is State.ARCHIVED
+        if standing.state is not State.LIVE and not (restores and archived):
+            raise ContactNotFound(contact_id)
         if standing.role is Role.USER and fields.get("role") is Role.LEAD:
             raise ChangeRefused(ChangeProblem.USER_STAYS_USER, "a user cannot become a lead", field="role")
         written = {**fields, "custom_attributes": await self._attributes(standing.custom_attributes, fields)}
         written_again = fields.get("email") == standing.email and fields.get("email_proof") is Proof.IMPORTED
         if written_again and standing.email_proof is Proof.SIGNED:
             del written["email_proof"]  # what a token signed is not proven less by an operator's copy of it
-        contact = replace(standing, **written)
+        contact = replace(standing, **written, state=State.LIVE)
         if contact == standing:
             return standing
         contact = replace(contact, updated_at=self._now)
         await self._check_identifiers(contact, standing=standing)
         await self._transaction.update(contact)
+        if archived:
+            await self._note("restored", contact, before={"state": State.ARCHIVED}, after={"state": State.LIVE})
         before, after = changed_fields(asdict(contact), standing), changed_fields(asdict(standing), contact)
-        await self._note("updated", contact, before=before, after=after)
+        if after or before:
+            await self._note(kind, contact, before=before, after=after)
         return contact
 
     async def set_state(self, contact_id: str, state: State) -> Contact:
         """Archive, block or bring back a record (`LIVE`); what is so already is left alone.
 
-        A block is lifted by `unblock` alone: archiving leaves it, and what is blocked does not come back (`ChangeRefused`).
-        Raises as `standing`, too.
+        A block is lifted by `unblock` alone: archiving leaves it, and what is blocked does not come back
+        (`ChangeRefused`). Raises as `standing`, too.
         """
         contact = await self.standing(contact_id)
         if contact.state is State.BLOCKED and state is State.LIVE:
@@ -177,6 +199,9 @@ class Editor:
         await self._note(kind, contact, before={"state": contact.state}, after={"state": state})
         return changed
 
+    def _created(self, contact: Contact) -> Event:
+        return self._event("created", contact, {}, changed_fields({}, contact))
+
     async def _note(
         self,
         kind: str,
@@ -185,16 +210,17 @@ class Editor:
         before: dict[str, Any] | None = None,
         after: dict[str, Any] | None = None,
     ) -> None:
-        await self._transaction.record(
-            Event(
-                workspace_id=self._workspace,
-                contact_id=contact.id,
-                kind=kind,
-                actor=self._actor,
-                at=self._now,
-                before=before or {},
-                after=after or {},
-            )
+        await self._transaction.record(self._event(kind, contact, before or {}, after or {}))
+
+    def _event(self, kind: str, contact: Contact, before: dict[str, Any], after: dict[str, Any]) -> Event:
+        return Event(
+            workspace_id=self._workspace,
+            contact_id=contact.id,
+            kind=kind,
+            actor=self._actor,
+            at=self._now,
+            before=before,
+            after=after,
         )
 
 

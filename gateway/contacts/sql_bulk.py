@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM contacts WHERE workspace_id = $1"  # noqa: S608 - constants
 _AFTER = f"{_SELECT} AND id > $2 AND state = 'live' ORDER BY id LIMIT $3"
-_CONDITIONS = {"id": "", "external_id": "", "email": " AND state = 'live'"}
+_CONDITIONS = {
+    "id": ("",),
+    "external_id": ("",),
+    # An index of its own for each: records that were put away keep their emails.
+    "email": (" AND state = 'live'", " AND email IS NOT NULL AND state IN ('archived', 'blocked')"),
+}
 
 
 class SqlBulkReader(Fetching):
@@ -38,8 +43,11 @@ class SqlBulkReader(Fetching):
         if not values:
             return ()
         check_storable((workspace_id, *values))
-        sql = f"{_SELECT} AND {field} {self.among}{_CONDITIONS[field]} LIMIT {EACH_LIMIT}"
-        return [contact_of(row) for row in await self._fetch(sql, workspace_id, self._listed(values))]
+        found: list[Contact] = []
+        for condition in _CONDITIONS[field]:
+            sql = f"{_SELECT} AND {field} {self.among}{condition} LIMIT {EACH_LIMIT}"
+            found += [contact_of(row) for row in await self._fetch(sql, workspace_id, self._listed(values))]
+        return found
 
     async def live_contacts_after(self, workspace_id: str, contact_id: str, *, limit: int) -> Sequence[Contact]:
         """See `BulkReader.live_contacts_after`."""
