@@ -16,6 +16,7 @@ from gateway.contacts.changes import ALL_CHANGED, Changes
 from gateway.contacts.postgres_connections import PATIENCE, Connections, Held, RunAgain, own_connection
 from gateway.contacts.rows import INTEGER_COLUMNS, check_storable, contact_of
 from gateway.contacts.schema import CREATE_MIGRATIONS, INSERT_MIGRATION, SELECT_MIGRATIONS, check_current, pending
+from gateway.contacts.search_sql import POSTGRES
 from gateway.contacts.sql import (
     FIND_BY_EMAIL,
     FIND_BY_PROVEN_EMAIL,
@@ -28,7 +29,7 @@ from gateway.contacts.sql import (
 from gateway.errors import Code, Outage, StoreUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     import asyncpg
 
@@ -54,6 +55,7 @@ class PostgresStore(SqlReader):
     """See `ContactStore`; `url` is a libpq URL, `connections` the most that are held for look-ups and writes."""
 
     embedded = False
+    dialect = POSTGRES
     holds_attribute = _HOLDS_ATTRIBUTE
     among = _AMONG
 
@@ -158,11 +160,17 @@ class PostgresStore(SqlReader):
         return values
 
     async def _fetch(self, sql: str, *arguments: Any) -> Sequence[Row]:
+        return await self._on_a_connection(lambda held: held.fetch(sql, *arguments))
+
+    async def _search(self, seconds: float, sql: str, *arguments: Any) -> Sequence[Row]:
+        return await self._on_a_connection(lambda held: held.fetch_once(seconds, sql, *arguments))
+
+    async def _on_a_connection(self, fetch: Callable[[Held], Awaitable[Sequence[Row]]]) -> Sequence[Row]:
         lost = False
         for _ in range(_ATTEMPTS):
             held = await self._connections.take(fresh=lost)
             try:
-                return await held.fetch(sql, *arguments)
+                return await fetch(held)
             except RunAgain:
                 lost = held.lost
             finally:
@@ -205,6 +213,7 @@ class _PostgresTransaction(SqlTransaction):
     """A transaction on one connection. What it finds it holds, so that nobody else changes it before this work does."""
 
     merged_into_of = f"{MERGED_INTO} FOR UPDATE"
+    dialect = POSTGRES
     holds_attribute = _HOLDS_ATTRIBUTE
     among = _AMONG
 

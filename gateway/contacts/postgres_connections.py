@@ -78,6 +78,21 @@ class Held:
             self.drop()
             raise
 
+    async def fetch_once(self, seconds: float, sql: str, *arguments: Any) -> Sequence[Row]:
+        """The same for a statement whose words do not come again; `TimeoutError` when it takes longer than `seconds`.
+
+        The driver keeps the last hundred of them; the server is told to stop what takes too long.
+        """
+        try:
+            return await self._connection.fetch(sql, *arguments, timeout=seconds)
+        except (ValueError, TimeoutError):
+            raise
+        except Exception as error:
+            raise self._translated(error) from error
+        except BaseException:
+            self.drop()
+            raise
+
     async def command(self, sql: str) -> str:
         """Run a command without parameters and return its status."""
         try:

@@ -35,6 +35,7 @@ from gateway.contacts.sql_bulk import SqlBulkReader, SqlBulkTransaction
 from gateway.contacts.sql_mentions import SqlMentions
 from gateway.contacts.sql_merges import SqlMergeReader, SqlMergeWriter
 from gateway.contacts.sql_put_away import SqlPutAwayReader
+from gateway.contacts.sql_search import SqlSearch
 from gateway.errors import Code, ContactConflict, ContactNotFound, Outage
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ _ATTEMPTS = 3  # a holder can vanish between the statement that met it and the o
 _LOST = Outage(Code.STORE_UNAVAILABLE, "an identifier was taken and released over and over")
 
 
-class SqlReader(SqlAttributeReader, SqlBulkReader, SqlMergeReader, SqlPutAwayReader):
+class SqlReader(SqlAttributeReader, SqlBulkReader, SqlMergeReader, SqlPutAwayReader, SqlSearch):
     """The look-ups of `ContactReader` over one way to run a statement."""
 
     async def find(self, workspace_id: str, contact_id: str) -> Contact | None:

@@ -70,6 +70,7 @@ class SqliteStore(SqlReader):
         self._reader: apsw.Connection | None = None
         self._cursor: apsw.Cursor | None = None
         self._scanner: Scanner | None = None
+        self._searcher: Scanner | None = None  # what people search for does not wait for a report
         self._writer: GroupWriter | None = None
         self._listening: asyncio.Task[None] | None = None
         self._last_change = 0  # in the table of changes; what came later is to be told
@@ -98,7 +99,7 @@ class SqliteStore(SqlReader):
             reader.close()
             raise
         self._reader, self._cursor = reader, reader.cursor()
-        self._scanner = Scanner(self.path)
+        self._scanner, self._searcher = Scanner(self.path), Scanner(self.path)
         self._changes.heard(started)
         self._listening = loop.create_task(self._listen(reader, version, inode(self.path)))
 
@@ -109,12 +110,13 @@ class SqliteStore(SqlReader):
             self._listening.cancel()
             self._listening = None
         writer, self._writer = self._writer, None
-        scanner, self._scanner = self._scanner, None
+        scanners, self._scanner, self._searcher = (self._scanner, self._searcher), None, None
         reader, self._reader, self._cursor = self._reader, None, None
         if writer is not None:
             await writer.close()
-        if scanner is not None:
-            await scanner.close()
+        for scanner in scanners:
+            if scanner is not None:
+                await scanner.close()
         if reader is not None:
             reader.close()
 
@@ -178,6 +180,11 @@ class SqliteStore(SqlReader):
         if self._scanner is None:
             raise Outage(Code.STORE_UNAVAILABLE, "the store is not open")
         return await self._scanner.run(sql, arguments)
+
+    async def _search(self, seconds: float, sql: str, *arguments: Any) -> Sequence[Row]:
+        if self._searcher is None:
+            raise Outage(Code.STORE_UNAVAILABLE, "the store is not open")
+        return await self._searcher.run(sql, arguments, seconds=seconds)
 
     def _committed(self, changed: Sequence[tuple[str, str]], first: int) -> None:
         """Tell what this process changed; its lines in the table of changes, from `first` on, are known already."""

@@ -28,6 +28,7 @@ from gateway.contacts.attributes import AttributeReader, AttributeTransaction
 from gateway.contacts.bulk import BulkReader, BulkTransaction
 from gateway.contacts.merge_journal import MergeReader, MergeWriter
 from gateway.contacts.put_away import PutAwayReader
+from gateway.contacts.search import ContactSearch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,8 +46,8 @@ class Event(Struct, frozen=True, kw_only=True):
     """One line of a record's history: what happened, when, by whom, and the values before and after.
 
     `kind` is one of created, linked, updated, email_changed, email_conflict, shared_user_id, restored, archived,
-    blocked, unblocked, merged, unmerged, deleted. `actor` says who in words such as `issuer:messenger`, `access_token:<id>` or
-    `command`.
+    blocked, unblocked, merged, unmerged, deleted. `actor` says who in words such as `issuer:messenger`,
+    `access_token:<id>` or `command`.
     """
 
     workspace_id: str
@@ -58,7 +59,7 @@ class Event(Struct, frozen=True, kw_only=True):
     after: dict[str, Any] = {}
 
 
-class ContactReader(AttributeReader, BulkReader, MergeReader, PutAwayReader, Protocol):
+class ContactReader(AttributeReader, BulkReader, MergeReader, PutAwayReader, ContactSearch, Protocol):
     """The look-ups; a transaction offers them too, and there they see its own writes."""
 
     async def find(self, workspace_id: str, contact_id: str) -> Contact | None:

@@ -161,16 +161,17 @@ def _validated_email(value: str, field: str) -> str:
         raise Refusal(Code.EMAIL_INVALID, "not a valid address", field=field) from None
     # Only ASCII letters change case: Unicode's own mapping would make one address of two (the attack by which
     # m\u0131ke becomes mike, and the full-width domain the plain one).
-    email = _ascii_lower(checked.normalized)
+    email = ascii_lower(checked.normalized)
     domain_spelled = value.rpartition("@")[2]
-    if email != _ascii_lower(value) and not domain_spelled.isascii():
+    if email != ascii_lower(value) and not domain_spelled.isascii():
         raise Refusal(Code.EMAIL_INVALID, "a domain that Unicode folds into another spelling", field=field)
     if len(email.encode()) > EMAIL_LIMIT:
         raise Refusal(Code.EMAIL_INVALID, "longer than 254 bytes", field=field)
     return email
 
 
-def _ascii_lower(text: str) -> str:
+def ascii_lower(text: str) -> str:
+    """A text with its ASCII letters, and these alone, in lower case."""
     return "".join(character.lower() if character.isascii() else character for character in text)
 
 

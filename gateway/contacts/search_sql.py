@@ -1,0 +1,250 @@
+"""From the tree of a search to SQL. What a client wrote, names of custom attributes included, is only ever bound (R31).
+
+There is no pattern language in the statements either: a part of a text is found by its position, a beginning by a
+range, so nothing is to be escaped. The two engines differ in the `Dialect` alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
+
+from gateway.contacts.rows import COLUMNS
+from gateway.contacts.search import FieldType, Filter, Operator, Position, Search
+from gateway.identity.principal import ascii_lower
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.contacts.search import Group, Value
+
+_DAY = 86_400
+
+
+class Dialect(Struct, frozen=True, kw_only=True):
+    """The words that an engine has for what the other says differently.
+
+    In `ending`, `{count}` is a number of characters. In the attributes, `{name}` is a custom attribute's name.
+    """
+
+    position: str
+    ending: str
+    attribute: str
+    attribute_text: str
+    attribute_number: str
+    attribute_boolean: str
+
+
+def _json_each(value: str, condition: str) -> str:
+    return f"(SELECT {value} FROM json_each(custom_attributes) WHERE key = {{name}} AND {condition})"  # noqa: S608 - constants
+
+
+_JSON = "(custom_attributes::json -> {name}::text)"
+_TEXT = "(custom_attributes::json ->> {name}::text)"
+
+SQLITE = Dialect(
+    position="instr",
+    ending="substr({text}, -{count})",
+    attribute=_json_each("1", "type <> 'null'"),
+    attribute_text=_json_each("atom", "type = 'text'"),
+    attribute_number=_json_each("CAST(atom AS REAL)", "type IN ('integer', 'real')"),
+    attribute_boolean=_json_each("atom", "type IN ('true', 'false')"),
+)
+POSTGRES = Dialect(
+    position="strpos",
+    ending="right({text}, {count}::integer)",
+    attribute=f"(CASE WHEN json_typeof{_JSON} <> 'null' THEN 1 END)",
+    # What comes out of JSON has the database's collation, which may fold other letters than ASCII.
+    attribute_text=f"(CASE WHEN json_typeof{_JSON} = 'string' THEN {_TEXT} END COLLATE \"C\")",
+    attribute_number=f"(CASE WHEN json_typeof{_JSON} = 'number' THEN {_TEXT}::double precision END)",
+    attribute_boolean=f"(CASE WHEN json_typeof{_JSON} = 'boolean' THEN {_TEXT}::boolean::integer END)",
+)
+
+_COLUMNS = {
+    name: name
+    for name in (
+        *("id", "role", "name", "avatar", "owner_id", "email", "phone", "external_id", "language_override"),
+        *("created_at", "updated_at", "signed_up_at", "last_seen_at", "unsubscribed_from_emails"),
+    )
+}
+_THE_SAME = {"marked_email_as_spam": "0", "has_hard_bounced": "0"}
+"""The fields that are kept, and those that have one value on every record."""
+
+_ALWAYS_THERE = {"id", "role", "created_at", "updated_at", "unsubscribed_from_emails"}
+_BEGINNINGS = {"id": "id", "email": "email", "external_id": "lower(external_id)", "phone": "lower(phone)"}
+"""The expressions, in lower case, that an index holds in order."""
+
+_OPPOSITES = {
+    Operator.NOT_EQUAL: Operator.EQUAL,
+    Operator.NOT_IN: Operator.IN,
+    Operator.NOT_CONTAINS: Operator.CONTAINS,
+}
+
+
+class Statement(NamedTuple):
+    """SQL, and the values of its parameters."""
+
+    sql: str
+    arguments: Sequence[Value]
+
+
+def page_statement(
+    dialect: Dialect, workspace_id: str, search: Search, after: Position | None, limit: int
+) -> Statement:
+    """The rows of the records after a position, in order: `COLUMNS`, then the value of the sort field."""
+    compiler = _Compiler(dialect)
+    where = compiler.live(workspace_id, search)
+    field = search.sort.field
+    key = compiler.column(field) or "NULL"
+    direction = " DESC" if search.sort.descending else ""
+    nulls = "" if field in _ALWAYS_THERE else " NULLS LAST"  # which would keep PostgreSQL from its index
+    order = f"id{direction}" if key == "NULL" else f"{key}{direction}{nulls}, id{direction}"
+    if after is not None:
+        where += f" AND {compiler.after(key, after, descending=search.sort.descending)}"
+    sql = (
+        f"SELECT {', '.join(COLUMNS)}, {key} FROM contacts WHERE {where} "  # noqa: S608 - values are bound
+        f"ORDER BY {order} LIMIT {compiler.bind(limit)}"
+    )
+    return Statement(sql, compiler.arguments)
+
+
+def count_statement(dialect: Dialect, workspace_id: str, search: Search) -> Statement:
+    """The number of matches."""
+    compiler = _Compiler(dialect)
+    where = compiler.live(workspace_id, search)
+    return Statement(f"SELECT count(*) FROM contacts WHERE {where}", compiler.arguments)  # noqa: S608 - values are bound
+
+
+class _Compiler:
+    """One statement in the making. Each parameter is used once, so that they occur in their order."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self.arguments: list[Value] = []
+
+    def bind(self, value: Value) -> str:
+        self.arguments.append(value)
+        return f"${len(self.arguments)}"
+
+    def live(self, workspace_id: str, search: Search) -> str:
+        """The condition for the live records of a workspace that match."""
+        condition = f"workspace_id = {self.bind(workspace_id)} AND state = 'live'"
+        return condition if search.where is None else f"{condition} AND {self._node(search.where)}"
+
+    def after(self, key: str, position: Position, *, descending: bool) -> str:
+        """The condition for what comes later in the order."""
+        beyond = "<" if descending else ">"
+        if position.value is None:
+            nothing = "" if key == "NULL" else f"{key} IS NULL AND "
+            return f"({nothing}id {beyond} {self.bind(position.id)})"
+        later = f"({key}, id) {beyond} ({self.bind(position.value)}, {self.bind(position.id)})"
+        return later if key in _ALWAYS_THERE else f"({later} OR {key} IS NULL)"
+
+    def column(self, field: str) -> str | None:
+        """The expression for a standard field that differs from record to record, else None."""
+        if field == "email_domain":
+            return f"substr(email, {self._dialect.position}(email, '@') + 1)"
+        return _COLUMNS.get(field)
+
+    def _node(self, node: Filter | Group) -> str:
+        if isinstance(node, Filter):
+            return self._filter(node)
+        word = " AND " if node.every else " OR "
+        return f"({word.join(self._node(member) for member in node.members)})"
+
+    def _filter(self, asked: Filter) -> str:
+        opposite = _OPPOSITES.get(asked.operator)
+        if opposite is not None:
+            return f"NOT coalesce({self._positive(asked, opposite)}, FALSE)"
+        return f"({self._positive(asked, asked.operator)})"
+
+    def _positive(self, asked: Filter, operator: Operator) -> str:
+        """A condition that is not true, whether false or unknown, for a record without a value."""
+        if not asked.custom and self._standard(asked) is None:
+            return "1 = 1" if asked.value is None else "1 = 0"
+        if asked.value is None:
+            value = self._named(self._dialect.attribute, asked) if asked.custom else self._standard(asked)
+            return f"{value} IS NULL"
+        return self._compared(asked, operator, asked.value)
+
+    def _compared(self, asked: Filter, operator: Operator, value: Value | tuple[Value, ...]) -> str:
+        if asked.type is FieldType.DAY and isinstance(value, int):
+            return self._day(asked, operator, value // _DAY * _DAY)
+        if isinstance(value, tuple):
+            return self._equal(asked, value)
+        if operator is Operator.EQUAL:
+            return self._equal(asked, (value,))
+        if isinstance(value, str):
+            return self._part(asked, operator, value)
+        return f"{self._expression(asked)} {operator} {self._bound(asked, value)}"
+
+    def _equal(self, asked: Filter, values: Sequence[Value]) -> str:
+        """Equal to one of the values. A phone's index holds it in lower case, so that it serves beginnings, too."""
+        same = f"{self._expression(asked)} {_one_of([self._bound(asked, value) for value in values])}"
+        if asked.field != "phone" or asked.custom:
+            return same
+        return f"{same} AND {_BEGINNINGS['phone']} {_one_of([self.bind(ascii_lower(str(value))) for value in values])}"
+
+    def _part(self, asked: Filter, operator: Operator, value: str) -> str:
+        if not value:
+            return f"{self._expression(asked)} IS NOT NULL"
+        if operator is Operator.STARTS and asked.field in _BEGINNINGS and not asked.custom:
+            return self._begins(asked.field, value)
+        text = f"lower({self._expression(asked)})"
+        if operator is Operator.ENDS:
+            return f"{self._dialect.ending.format(text=text, count=self.bind(len(value)))} = {self.bind(value)}"
+        place = "= 1" if operator is Operator.STARTS else "> 0"
+        return f"{self._dialect.position}({text}, {self.bind(value)}) {place}"
+
+    def _begins(self, field: str, value: str) -> str:
+        """A range of the index. What follows on every text that begins so is the beginning with a later last letter."""
+        expression = _BEGINNINGS[field]
+        begins = f"{field} IS NOT NULL AND {expression} >= {self.bind(value)}"
+        end = _successor(value)
+        return begins if end is None else f"{begins} AND {expression} < {self.bind(end)}"
+
+    def _day(self, asked: Filter, operator: Operator, start: int) -> str:
+        """A comparison of days in UTC, of which the one asked for begins at `start`."""
+        if operator is Operator.EQUAL:
+            begun = f"{self._expression(asked)} >= {self._bound(asked, start)}"
+            return f"{begun} AND {self._expression(asked)} < {self._bound(asked, start + _DAY)}"
+        later = operator in (Operator.GREATER, Operator.AT_MOST)
+        word = "<" if operator in (Operator.LESS, Operator.AT_MOST) else ">="
+        return f"{self._expression(asked)} {word} {self._bound(asked, start + _DAY if later else start)}"
+
+    def _expression(self, asked: Filter) -> str:
+        """The value of a field on a record, NULL where it has none of that type."""
+        if not asked.custom:
+            return self._standard(asked) or "NULL"
+        if asked.type in (FieldType.TEXT, FieldType.TAG):
+            return self._named(self._dialect.attribute_text, asked)
+        if asked.type is FieldType.BOOLEAN:
+            return self._named(self._dialect.attribute_boolean, asked)
+        return self._named(self._dialect.attribute_number, asked)
+
+    def _standard(self, asked: Filter) -> str | None:
+        return self.column(asked.field) or _THE_SAME.get(asked.field)
+
+    def _named(self, template: str, asked: Filter) -> str:
+        return template.format(name=self.bind(asked.field))
+
+    def _bound(self, asked: Filter, value: Value) -> str:
+        """The numbers of custom attributes compare as doubles, times among them."""
+        number = asked.custom and asked.type in (FieldType.NUMBER, FieldType.TIME, FieldType.DAY)
+        return self.bind(float(value) if number else value)
+
+
+def _one_of(places: Sequence[str]) -> str:
+    return f"= {places[0]}" if len(places) == 1 else f"IN ({', '.join(places)})"
+
+
+def _successor(text: str) -> str | None:
+    """The first text, by its bytes, after all that begin with this one; None when there is none."""
+    while text:
+        following = ord(text[-1]) + 1
+        if following <= sys.maxunicode:
+            return text[:-1] + chr(0xE000 if following == 0xD800 else following)  # no half of a surrogate pair
+        text = text[:-1]
+    return None
