@@ -24,6 +24,7 @@ pytest.register_assert_rewrite(
             "changing",
             "concurrency",
             "durability",
+            "merging",
             "model",
             "resolver",
             "signed_values",

@@ -36,7 +36,7 @@ async def merge(
     workspace: str = WORKSPACE,
 ) -> Contact:
     """Merge in a transaction of its own."""
-    return await store.write(lambda one: merger(one, now, workspace).merge(source, into, **options))
+    return await store.write(lambda one: merger(one, now, workspace).merge(source, into, unchecked=unchecked))
 
 
 async def preview(store: ContactStore, source: str, into: str, *, unchecked: bool = False) -> Plan:

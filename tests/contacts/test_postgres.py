@@ -24,6 +24,7 @@ from tests.contacts.conformance_concurrency import ConcurrencyConformance
 from tests.contacts.conformance_durability import DurabilityConformance
 from tests.contacts.conformance_finding import FindingConformance
 from tests.contacts.conformance_logins import LoginsConformance
+from tests.contacts.conformance_merging import MergingConformance
 from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
 from tests.contacts.conformance_signed_values import SignedValuesConformance
@@ -75,6 +76,10 @@ class TestConcurrency(ConcurrencyConformance):
 
 
 class TestDurability(DurabilityConformance):
+    pass
+
+
+class TestMerging(MergingConformance):
     pass
 
 
