@@ -30,8 +30,8 @@ from gateway.web.decision import Decision
 from gateway.web.forward_auth import ForwardAuth
 from gateway.web.headers import IdentityHeaders
 from gateway.web.health import Health
-from gateway.web.merge_api import MergeApi
 from gateway.web.lifecycle_api import LifecycleApi
+from gateway.web.merge_api import MergeApi
 from gateway.web.messenger import Login, Me
 from gateway.web.openapi.document import OpenApi
 from gateway.web.problems import Problems

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from starlette.responses import Response
@@ -11,6 +11,7 @@ from gateway.contacts.contact import Contact, State, is_contact_id
 from gateway.contacts.editing import Editor
 from gateway.errors import ContactMerged, ContactNotFound
 from gateway.identity.unverified import strict_json_object
+from gateway.web.accept import accepts
 from gateway.web.admin_errors import AdminError
 from gateway.web.carrier import read_body
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from gateway.contacts.access_token import Scope
     from gateway.contacts.store import ContactStore, ContactTransaction
     from gateway.identity.principal import IdRules
+
+E = TypeVar("E", bound=Editor)
 
 BODY_LIMIT = 1024 * 1024
 
@@ -43,7 +46,11 @@ class AdminEndpoints:
 
     def editor(self, transaction: ContactTransaction, request: Request) -> Editor:
         """Changes in the name of the access token that was presented."""
-        return Editor(
+        return self.acting(Editor, transaction, request)
+
+    def acting(self, kind: type[E], transaction: ContactTransaction, request: Request) -> E:
+        """The same by a more able editor."""
+        return kind(
             transaction,
             request.user.workspace_id,
             actor=f"access_token:{request.user.id}",
@@ -51,8 +58,13 @@ class AdminEndpoints:
             random_bytes=self.random_bytes,
         )
 
-    def permitted(self, request: Request, scope: Scope) -> str:
-        """The workspace of the access token; 403 when the token lacks the scope, or its workspace stands no more."""
+    def permitted(self, request: Request, scope: Scope, *, media_type: str = "application/json") -> str:
+        """The workspace of the access token; 403 when the token lacks the scope, or its workspace stands no more.
+
+        406 when the client does not accept the type of the answer.
+        """
+        if not accepts(request.headers.get("accept"), media_type):
+            raise AdminError(406, "client_error", f"the answer is {media_type}, which Accept excludes")
         if scope not in request.user.scopes:
             raise AdminError(403, "forbidden", f"the access token lacks the scope {scope}")
         workspace: str = request.user.workspace_id

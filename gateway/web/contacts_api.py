@@ -20,6 +20,7 @@ from gateway.web.admin_endpoints import AdminEndpoints, answer, contact_id_of, j
 from gateway.web.admin_errors import AdminError
 from gateway.web.carrier import path_of
 from gateway.web.contact_json import contact_json
+from gateway.web.merge_api import contact_with_history
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -57,7 +58,8 @@ class ContactsApi(AdminEndpoints):
         workspace = self.permitted(request, Scope.CONTACTS_READ)
         contact_id = contact_id_of(request)
         contact = await self.store.find(workspace, contact_id)
-        return answer(contact_json(standing_contact(contact, id=contact_id)))
+        contact = standing_contact(contact, id=contact_id)
+        return answer(await contact_with_history(self.store, request, contact))
 
     async def find_by_external_id(self, request: Request) -> Response:
         """The live user with this external id; leads never match (facts: Intercom 2.2)."""
@@ -73,7 +75,7 @@ class ContactsApi(AdminEndpoints):
         contact = standing_contact(contact, external_id=external_id)
         if contact.role is not Role.USER:
             raise ContactNotFound
-        return answer(contact_json(contact))
+        return answer(await contact_with_history(self.store, request, contact))
 
     async def update(self, request: Request) -> Response:
         """Change the fields that the body names: absent stays, null clears."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.contacts.access_token import Scope
 from gateway.contacts.fields import TEXT_LIMIT
 from gateway.identity.claims import LAST_SECOND
+from gateway.web.openapi.merges import INCLUDE_MERGE_HISTORY, MERGE_HISTORY_ITEM
 from gateway.web.openapi.parts import CONTACT_ID, TIME, Json, Noun, Operation, closed, nullable
 
 _TEXT = nullable("string")
@@ -12,7 +13,7 @@ _MAYBE_TIME = nullable("integer")
 _WRITTEN_TEXT = nullable("string", maxLength=TEXT_LIMIT, pattern="^[^\\u0000]*$")
 _WRITTEN_TIME = nullable("number", minimum=0, maximum=LAST_SECOND, description="Unix time in seconds")
 
-_REFERENCE: dict[str, Json] = {"type": {"const": "contact"}, "id": CONTACT_ID, "external_id": _TEXT}
+REFERENCE: dict[str, Json] = {"type": {"const": "contact"}, "id": CONTACT_ID, "external_id": _TEXT}
 
 
 def _attached(path: str) -> Json:
@@ -28,7 +29,7 @@ def _attached(path: str) -> Json:
     )
 
 
-_CONTACT = closed(
+CONTACT_SCHEMA = closed(
     {
         "type": {"const": "contact"},
         "id": CONTACT_ID | {"description": "the contact_id: minted once, never changes"},
@@ -75,7 +76,9 @@ _CONTACT = closed(
         "opted_out_subscription_types": _attached("subscriptions"),
         "opted_in_subscription_types": _attached("subscriptions"),
         "enabled_push_messaging": nullable("boolean"),
-    }
+        "merge_history": {"type": "array", "items": MERGE_HISTORY_ITEM, "maxItems": 10},
+    },
+    optional=("merge_history",),
 )
 
 _WRITABLE: dict[str, Json] = {
@@ -121,6 +124,7 @@ CONTACTS = Noun(
                 name="retrieve_contact",
                 summary="The live contact with this id",
                 scope=Scope.CONTACTS_READ,
+                query=[INCLUDE_MERGE_HISTORY],
                 answer="Contact",
                 refusals=(404, 410),
             ).json(),
@@ -145,13 +149,14 @@ CONTACTS = Noun(
                 name="find_contact_by_external_id",
                 summary="The live user with this external id; leads never match",
                 scope=Scope.CONTACTS_READ,
+                query=[INCLUDE_MERGE_HISTORY],
                 answer="Contact",
                 refusals=(404, 410),
             ).json()
         },
     },
     schemas={
-        "Contact": _CONTACT,
+        "Contact": CONTACT_SCHEMA,
         "ContactCreate": {
             "type": "object",
             "properties": _WRITABLE,
@@ -170,6 +175,6 @@ CONTACTS = Noun(
             "properties": _WRITABLE,
             "dependentRequired": {"email_verified": ["email"]},
         },
-        "ContactDeleted": closed({**_REFERENCE, "deleted": {"const": True}}),
+        "ContactDeleted": closed({**REFERENCE, "deleted": {"const": True}}),
     },
 )

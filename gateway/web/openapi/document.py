@@ -14,8 +14,8 @@ from gateway.web.openapi.attached import ATTACHED
 from gateway.web.openapi.contacts import CONTACTS
 from gateway.web.openapi.data_attributes import ATTRIBUTE_ID, DATA_ATTRIBUTES
 from gateway.web.openapi.health import HEALTH
-from gateway.web.openapi.merges import MERGES
 from gateway.web.openapi.lifecycle import LIFECYCLE
+from gateway.web.openapi.merges import MERGES
 from gateway.web.openapi.parts import CONTACT_ID, ERROR_LIST, Json, Noun, Operation, path_parameters, refusals
 
 if TYPE_CHECKING:
