@@ -35,6 +35,7 @@ from gateway.web.merge_api import MergeApi
 from gateway.web.messenger import Login, Me
 from gateway.web.openapi.document import OpenApi
 from gateway.web.problems import Problems
+from gateway.web.search_api import SearchApi
 from gateway.web.rate_limits import RateLimits
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def create_admin_app(settings: Settings, store: ContactStore, health: Health) ->
         AttachedApi(*shared),
         LifecycleApi(*shared),
         MergeApi(*shared),
+        SearchApi(*shared),
         ContactsApi(*shared),
     ]
     routes = [route for part in parts for route in part.routes()]

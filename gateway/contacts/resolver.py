@@ -194,7 +194,8 @@ class Resolver:
         updated = replace(updated, updated_at=int(self._clock()))
         await transaction.update(updated)
         if contact.state is State.ARCHIVED:
-            await self._note(transaction, principal, contact, "restored", {}, {})
+            before, after = {"state": contact.state}, {"state": updated.state}
+            await self._note(transaction, principal, contact, "restored", before, after)
         alarmed = updated.email != contact.email and await self._email_changed(transaction, principal, contact, updated)
         return Identity(principal, updated, matched_by, alarmed=alarmed)
 
@@ -226,7 +227,10 @@ class Resolver:
             updated_at=int(self._clock()),
         )
         await transaction.update(linked)
-        before, after = {"external_id": contact.external_id}, {"external_id": linked.external_id}
+        before, after = (
+            {"external_id": one.external_id, "role": one.role, "email_proof": one.email_proof}
+            for one in (contact, linked)
+        )
         await self._note(transaction, principal, contact, "linked", before, after)
         return Identity(principal, linked, MatchedBy.EMAIL, linked=True)
 

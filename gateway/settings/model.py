@@ -73,9 +73,13 @@ class PublicSettings(Table):
 
 
 class AdminSettings(Table):
-    """`[admin]`: the listener for operators and their programs."""
+    """`[admin]`: the listener for operators and their programs.
+
+    `requests_per_minute` is the budget of each access token in each worker, spent in slices of ten seconds.
+    """
 
     bind: Bind = "127.0.0.1:8081"
+    requests_per_minute: Annotated[Number, Field(ge=6)] = 10_000
 
 
 class StoreSettings(Table):

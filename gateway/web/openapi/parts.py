@@ -96,7 +96,7 @@ def list_of(item: Json, **more: Json) -> Json:
     return closed({"type": {"const": "list"}, "data": {"type": "array", "items": item}, **more})
 
 
-EVERYWHERE = (400, 401, 403, 413, 503)
+EVERYWHERE = (400, 401, 403, 406, 413, 429, 503)
 """The statuses that every operation behind the access token can refuse with."""
 
 REFUSALS: Mapping[int, str] = {
@@ -104,12 +104,16 @@ REFUSALS: Mapping[int, str] = {
     401: "No access token, or none that stands.",
     403: "The access token lacks the scope, or its workspace is not configured.",
     404: "No such record stands.",
+    406: "The answer is JSON, and `Accept` excludes it.",
     409: "Another record holds an identifier; the message ends in its id.",
     410: "The record was merged away; `Link` leads to the one that answers now.",
     413: "The body or the headers are too large.",
     422: "An identifier that cannot be kept; the message begins with the gateway's own code.",
+    429: "The access token has spent its budget; come back after `Retry-After` seconds.",
     503: "The contact store cannot answer now; come back after `Retry-After` seconds.",
 }
+
+_RETRY_AFTER: Json = {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}}}
 
 _HEADERS: Mapping[int, Json] = {
     401: {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
@@ -119,7 +123,8 @@ _HEADERS: Mapping[int, Json] = {
             "schema": {"type": "string", "pattern": '^</contacts/[0-9a-f]{24}>; rel="canonical"$'},
         }
     },
-    503: {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}}},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
 }
 
 
