@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Member = TypeVar("Member", bound=StrEnum)
 
 FEWEST_OPTIONS = 2
-MOST_OPTIONS = 1_000
+MOST_OPTIONS = 250
 
 
 class AttributeEditor:

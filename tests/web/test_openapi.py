@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -49,7 +50,7 @@ def filter_body(_context: object, body: Any) -> bool:
     """No number that strict JSON has no room for: a schema cannot bound what stands in ignored members."""
     try:
         strict_json_object(json.dumps(body).encode())
-    except ValueError:
+    except (TypeError, ValueError):  # TypeError: bytes, which are no JSON to begin with
         return not isinstance(body, dict)
     return True
 
@@ -66,13 +67,30 @@ def test_schemathesis_finds_no_failure(case: Any, server: Server) -> None:
 
 
 def meet_somebody(case: Any, server: Server) -> None:
-    """Let every other well-formed identifier in a path be one of a contact that stands."""
+    """Let every other well-formed identifier in a path be one that stands, and a good body name what is declared."""
+    if case.meta.generation.mode.is_positive and isinstance(case.body, dict):
+        declare_attributes(case, server)
     for name, value in case.path_parameters.items():
         if name == "contact_id" and re.fullmatch("[0-9a-f]{23}[02468ace]", str(value)):
             case.path_parameters[name] = server.admin("POST", "/contacts", {"role": "lead"}).json()["id"]
         elif name == "external_id" and len(str(value)) % 2:
             server.admin("POST", "/contacts", {"external_id": "a/standing?contact"})
             case.path_parameters[name] = "a/standing?contact"
+
+
+def declare_attributes(case: Any, server: Server) -> None:
+    """Which custom attributes are declared, and which of their names are taken, no schema can say."""
+    name = f"attribute {next(_COUNTER)}"
+    if case.path == "/data_attributes":
+        case.body["name"] = name
+    elif "attribute_id" in case.path_parameters:
+        body = {"name": name, "model": "contact", "data_type": "options", "options": [{"value": "a"}, {"value": "b"}]}
+        case.path_parameters["attribute_id"] = server.admin("POST", "/data_attributes", body).json()["id"]
+    elif case.body.get("custom_attributes"):
+        case.body["custom_attributes"] = {}
+
+
+_COUNTER = itertools.count()
 
 
 def documented() -> set[tuple[str, str]]:
