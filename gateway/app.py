@@ -35,8 +35,8 @@ from gateway.web.merge_api import MergeApi
 from gateway.web.messenger import Login, Me
 from gateway.web.openapi.document import OpenApi
 from gateway.web.problems import Problems
-from gateway.web.search_api import SearchApi
 from gateway.web.rate_limits import RateLimits
+from gateway.web.search_api import SearchApi
 
 if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore

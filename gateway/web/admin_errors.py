@@ -17,6 +17,8 @@ from gateway.errors import (
     ContactNotFound,
     Outage,
     Refusal,
+    SearchProblem,
+    SearchRefused,
     StoreUnusable,
 )
 
@@ -95,6 +97,14 @@ async def change_refused(_request: object, error: Exception) -> Response:
     return error_list(AdminError(status, code, error.message, field=error.field))
 
 
+async def search_refused(_request: object, error: Exception) -> Response:
+    """The status and code of the vocabulary, and the place in the query (facts: Intercom 2.8, 2.9)."""
+    if not isinstance(error, SearchRefused):
+        raise error
+    status, code = _SEARCH_PROBLEMS[error.problem]
+    return error_list(AdminError(status, code, error.message, field=error.field))
+
+
 async def contact_conflict(_request: object, error: Exception) -> Response:
     """409 naming the other record; clients read the id at the end of the message (facts: Intercom 2.5).
 
@@ -147,9 +157,16 @@ _CHANGE_PROBLEMS = {
     ChangeProblem.ATTRIBUTE_UNKNOWN: (400, "parameter_invalid"),
     ChangeProblem.ATTRIBUTE_NOT_FOUND: (404, "field_not_found"),
 }
+_SEARCH_PROBLEMS = {
+    SearchProblem.QUERY_INVALID: (400, "parameter_invalid"),
+    SearchProblem.SORT_ORDER_INVALID: (400, "invalid_sort_order"),
+    SearchProblem.CURSOR_INVALID: (400, "client_error"),
+    SearchProblem.TOO_SLOW: (422, "request_timeout"),
+}
 HANDLERS = {
     AdminError: admin_error,
     ChangeRefused: change_refused,
+    SearchRefused: search_refused,
     ContactNotFound: contact_not_found,
     ContactMerged: contact_merged,
     ContactConflict: contact_conflict,

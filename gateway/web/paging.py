@@ -52,9 +52,9 @@ class Cursors:
 
     def read(self, text: str, *, field: str) -> Cursor:
         """What this gateway wrote, in the one spelling that it gave it; raises `SearchRefused`."""
+        if len(text) > _CURSOR_LIMIT:
+            raise _foreign(field)
         try:
-            if len(text) > _CURSOR_LIMIT:
-                raise ValueError
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except ValueError:
             raise _foreign(field) from None

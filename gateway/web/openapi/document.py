@@ -17,6 +17,7 @@ from gateway.web.openapi.health import HEALTH
 from gateway.web.openapi.lifecycle import LIFECYCLE
 from gateway.web.openapi.merges import MERGES
 from gateway.web.openapi.parts import CONTACT_ID, ERROR_LIST, Json, Noun, Operation, path_parameters, refusals
+from gateway.web.openapi.search import SEARCH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ _ITSELF = Noun(
     schemas={"OpenApi": {"type": "object", "required": ["openapi", "info", "paths", "components"]}},
 )
 
-NOUNS: Sequence[Noun] = (CONTACTS, LIFECYCLE, MERGES, ATTACHED, DATA_ATTRIBUTES, HEALTH, _ITSELF)
+NOUNS: Sequence[Noun] = (CONTACTS, SEARCH, LIFECYCLE, MERGES, ATTACHED, DATA_ATTRIBUTES, HEALTH, _ITSELF)
 
 _PARAMETERS = {
     "attribute_id": ("The id of a custom attribute; standard ones have none.", ATTRIBUTE_ID),
