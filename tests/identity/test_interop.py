@@ -7,10 +7,7 @@ this file into a temporary folder.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import shutil
 import subprocess
 import time
 import warnings
@@ -34,6 +31,7 @@ from gateway.identity.verifier import TokenVerifier
 from keys.jwk import HMAC, SigningKey, key_from_jwk, key_from_secret, public_jwk
 from keys.keyset import KeySet
 from tests.corpus import generate_key
+from tests.node import assert_names_no_registry, installed
 
 with warnings.catch_warnings(record=True):
     # Authlib points to joserfc, which is tested beside it; customers still sign with what they have.
@@ -209,27 +207,8 @@ def _joserfc_key(pem: str, party: Party) -> Any:
 
 @pytest.fixture(scope="session")
 def node_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The Node packages, installed once a run: the workers of pytest-xdist share the folder above their own."""
-    missing = [program for program in ("node", "npm") if shutil.which(program) is None]
-    if missing:
-        message = (
-            f"{' and '.join(missing)} not found: install Debian's nodejs and npm to test against jsonwebtoken, jose"
-        )
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    own = tmp_path_factory.getbasetemp()
-    folder = (own if worker_id == "master" else own.parent) / "interop"
-    with (folder.parent / "interop.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "installed").exists():
-            shutil.copytree(INTEROP, folder, dirs_exist_ok=True)
-            # npm's own cache is shared by everybody on the machine; its log belongs to nobody.
-            command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=150)
-            assert done.returncode == 0, done.stderr
-            (folder / "installed").touch()
-    return folder
+    """The Node packages."""
+    return installed(INTEROP, tmp_path_factory.getbasetemp(), worker_id)
 
 
 @pytest.fixture
@@ -293,13 +272,8 @@ def test_a_messenger_token_as_back_ends_make_it(node_folder: Path) -> None:
 
 
 def test_the_lock_names_no_registry() -> None:
-    """A registry is chosen by whoever installs: the lock pins versions and hashes, and no host."""
-    lock = json.loads((INTEROP / "package-lock.json").read_text())
-    packages = {name: entry for name, entry in lock["packages"].items() if name}
-    assert {"node_modules/jose", "node_modules/jsonwebtoken"} <= packages.keys()
-    for name, entry in packages.items():
-        assert "resolved" not in entry, name
-        assert entry["integrity"].startswith("sha512-"), name
+    """Versions and hashes, and no host."""
+    assert_names_no_registry(INTEROP, "jose", "jsonwebtoken")
 
 
 @pytest.mark.parametrize("algorithm", sorted(HMAC))
