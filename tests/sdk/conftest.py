@@ -1,4 +1,4 @@
-"""Running gateways, a store each, for Intercom's official clients."""
+"""Running gateways, one over each store, for Intercom's official clients."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.postgres import empty_database
-from tests.web.conftest import running_gateway
+from tests.web.conftest import STORES, gateway_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,16 +14,8 @@ if TYPE_CHECKING:
     from tests.web.conftest import Server
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=STORES)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A gateway over each store."""
-    folder = tmp_path_factory.mktemp("gateway")
-    if request.param == "sqlite":
-        with running_gateway(folder) as running:
-            yield running
-        return
-    with (
-        empty_database(request.getfixturevalue("postgres_server")) as url,
-        running_gateway(folder, store_url=url) as running,
-    ):
+    with gateway_on(request.param, request, tmp_path_factory.mktemp("gateway")) as running:
         yield running

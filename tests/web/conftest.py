@@ -26,6 +26,7 @@ from gateway.contacts.access_token import AccessToken, Scope, digest_of, mint_ac
 from gateway.contacts.stores import store_for
 from gateway.identity.issuing import issue_token
 from keys.jwk import SigningKey, generate_signing_key, signing_key_from_secret
+from tests.postgres import empty_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore, ContactTransaction
 
 ISSUER = "https://login.acme.example"
+STORES = ("sqlite", "postgres")
 
 
 class Reply(Struct, frozen=True):
@@ -255,6 +257,20 @@ jwks_file = "{folder / "jwks.json"}"
             process.wait()
         log.close()
         banner.close()
+
+
+@contextlib.contextmanager
+def gateway_on(store: str, request: pytest.FixtureRequest, folder: Path, **settings: Any) -> Iterator[Server]:
+    """`running_gateway` over a store of a kind of `STORES`, empty at the beginning."""
+    if store == "sqlite":
+        with running_gateway(folder, **settings) as running:
+            yield running
+        return
+    with (
+        empty_database(request.getfixturevalue("postgres_server")) as url,
+        running_gateway(folder, store_url=url, **settings) as running,
+    ):
+        yield running
 
 
 def other_workspace(folder: Path) -> str:
