@@ -23,7 +23,7 @@ LIST_LIMIT = 100
 TEXT_LIMIT = 1_000
 
 _ATTRIBUTE = "custom_attributes."
-_WHOLE = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 
 _TEXT_FIELDS = (

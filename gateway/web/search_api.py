@@ -51,9 +51,11 @@ class SearchApi(AdminEndpoints):
         if "query" not in body:
             raise AdminError(400, "parameter_missing", "is missing", field="query")
         search = Search(where=read_query(body["query"], declared), sort=read_sort(body.get("sort")))
-        pagination = body.get("pagination") or {}
-        members_of(pagination, "pagination", _LIST_PARAMETERS)
-        per_page = pagination.get("per_page", USUAL_PAGE)
+        pagination = body.get("pagination")
+        pagination = {} if pagination is None else members_of(pagination, "pagination", _LIST_PARAMETERS)
+        per_page = pagination.get("per_page")
+        if per_page is None:
+            per_page = USUAL_PAGE
         if isinstance(per_page, bool) or not isinstance(per_page, int) or not 1 <= per_page <= LARGEST_PAGE:
             message = f"per_page must be a number from 1 to {LARGEST_PAGE}"
             raise AdminError(400, "parameter_invalid", message, field="pagination.per_page")

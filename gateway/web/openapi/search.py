@@ -13,8 +13,8 @@ _TEXT: Json = {"type": "string", "maxLength": TEXT_LIMIT, "pattern": "^[^\\u0000
 _WHOLE_TEXT: Json = {"type": "string", "pattern": "^-?[0-9]{1,18}$"}
 _WHOLE: Json = {"type": "integer", "minimum": -(2**62), "maximum": 2**62 - 1}
 _VALUES: dict[FieldType, list[Json]] = {
-    FieldType.TEXT: [_TEXT, _WHOLE],
-    FieldType.TAG: [_TEXT, _WHOLE],
+    FieldType.TEXT: [_TEXT, {"type": "integer"}],
+    FieldType.TAG: [_TEXT, {"type": "integer"}],
     FieldType.BOOLEAN: [{"type": "boolean"}, {"enum": ["true", "false"]}],
     FieldType.TIME: [_WHOLE, _WHOLE_TEXT],
 }
@@ -25,11 +25,15 @@ _ATTRIBUTE: Json = {
 }
 _ATTRIBUTE_VALUES: dict[FieldType, list[Json]] = {
     FieldType.TEXT: [_TEXT],
-    FieldType.NUMBER: [{"type": "number", "minimum": -1e15, "maximum": 1e15}],
+    FieldType.NUMBER: [{"type": "number"}],
     FieldType.BOOLEAN: [{"type": "boolean"}],
 }
 _LISTS = [Operator.IN, Operator.NOT_IN]
 _SAMENESS = [Operator.EQUAL, Operator.NOT_EQUAL]
+
+
+def _or_null(schema: Json) -> Json:
+    return {"anyOf": [{"type": "null"}, schema]}
 
 
 def _filters(field: Json, held: FieldType, values: list[Json]) -> list[Json]:
@@ -40,7 +44,7 @@ def _filters(field: Json, held: FieldType, values: list[Json]) -> list[Json]:
     ways = [
         ([one for one in OPERATORS[held] if one not in (*_LISTS, *_SAMENESS)], value),
         ([one for one in _LISTS if one in offered], lists),
-        (_SAMENESS, {"anyOf": [{"type": "null"}, value]}),
+        (_SAMENESS, _or_null(value)),
     ]
     return [closed({"field": field, "operator": {"enum": words}, "value": how}) for words, how in ways if words]
 
@@ -68,7 +72,7 @@ _PAGES = closed(
         "page": {"type": "integer", "minimum": 1},
         "per_page": {"type": "integer"},
         "total_pages": {"type": "integer", "minimum": 0},
-        "next": {"anyOf": [{"type": "null"}, _NEXT]},
+        "next": _or_null(_NEXT),
     }
 )
 _COUNT: Json = {"type": "integer", "minimum": 0, "description": "as the first page counted"}
@@ -80,7 +84,7 @@ _SORT = closed(
     optional=("order",),
 )
 _PAGINATION = closed(
-    {"per_page": _PER_PAGE, "starting_after": _CURSOR, "page": {"description": "has no effect"}},
+    {"per_page": _or_null(_PER_PAGE), "starting_after": _or_null(_CURSOR), "page": {"description": "has no effect"}},
     optional=("per_page", "starting_after", "page"),
 )
 
@@ -97,7 +101,7 @@ SEARCH = Noun(
                 query=(
                     query_parameter("per_page", "How many a page.", _PER_PAGE),
                     query_parameter("starting_after", "Where the page before ended.", _CURSOR),
-                    query_parameter("page", "Has no effect.", {"type": "integer"}),
+                    query_parameter("page", "Has no effect.", {"type": "string"}),
                 ),
                 refusals=(422,),
             ).json()
@@ -118,7 +122,11 @@ SEARCH = Noun(
         "Filter": {"anyOf": _all_filters()},
         "Group": _group({"anyOf": [ref("Filter"), _group(ref("Filter"))]}),
         "Search": closed(
-            {"query": {"anyOf": [ref("Filter"), ref("Group")]}, "pagination": _PAGINATION, "sort": _SORT},
+            {
+                "query": {"anyOf": [ref("Filter"), ref("Group")]},
+                "pagination": _or_null(_PAGINATION),
+                "sort": _or_null(_SORT),
+            },
             optional=("pagination", "sort"),
         ),
     },
