@@ -71,11 +71,11 @@ class DataAttribute(Struct, frozen=True, kw_only=True):
         """The value as the declared type keeps it; `ValueError` with words for what it must be."""
         match self.data_type:
             case DataType.STRING:
-                return _text(value)
+                return checked_text(value)
             case DataType.OPTIONS:
                 if value not in self.options:
                     raise ValueError("must be one of the attribute's options")
-                return _text(value)
+                return checked_text(value)
             case DataType.BOOLEAN:
                 if isinstance(value, bool):
                     return value
@@ -168,7 +168,8 @@ class AttributeTransaction(AttributeReader, Protocol):
         """Write description, options, messenger_writable, archived and updated_at; False when there is none."""
 
 
-def _text(value: object) -> str:
+def checked_text(value: object) -> str:
+    """A text as an attribute holds it, 1 to 255 characters; `ValueError` for anything else."""
     if not isinstance(value, str) or not 0 < len(value) <= TEXT_LIMIT or not is_storable(value):
         raise ValueError(f"must be text of at most {TEXT_LIMIT} characters")
     return value

@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.contacts.alarm import EMAIL_CHANGED, SHARED_USER_ID, email_change, looks_shared
+from gateway.contacts.attributes import Catalogue
 from gateway.contacts.contact import Contact, Role, State, is_contact_id, mint_contact_id
 from gateway.contacts.signed_values import with_signed_values
 from gateway.contacts.store import Event
@@ -118,7 +119,7 @@ class Resolver:
             return standing
         for _ in range(_ATTEMPTS):
             try:
-                identity = await self._store.write(lambda transaction: self._settle(transaction, principal))
+                identity = await self._store.write(lambda transaction: self._settled(transaction, principal))
             except ContactConflict:  # a writer that does not lock, such as an API client, took the user_id meanwhile
                 continue
             if identity.alarmed:
@@ -138,9 +139,20 @@ class Resolver:
         if contact is None:
             return None
         self._admit(contact)
-        if contact.state is State.LIVE and with_signed_values(contact, principal) is contact:
+        if contact.state is not State.LIVE:
+            return None
+        if with_signed_values(contact, principal) is contact:
             return Identity(principal, contact, matched_by)
+        if principal.custom_attributes:  # a value that contradicts its declared type costs a look-up, but no write
+            fitting = await _fitting(self._store, principal)
+            if with_signed_values(contact, fitting) is contact:
+                return Identity(principal, contact, matched_by)
         return None
+
+    async def _settled(self, transaction: ContactTransaction, principal: Principal) -> Identity:
+        """Who the token says, with those of its values written that its workspace's declarations let stand."""
+        identity = await self._settle(transaction, await _fitting(transaction, principal))
+        return replace(identity, principal=principal)
 
     async def _settle(self, transaction: ContactTransaction, principal: Principal) -> Identity:
         """Walk the table with the identifiers held, and write what it says."""
@@ -276,6 +288,14 @@ class Resolver:
                 after=after,
             )
         )
+
+
+async def _fitting(reader: ContactReader, principal: Principal) -> Principal:
+    """The principal without the custom attributes that contradict a declared type; all others in their types."""
+    if not principal.custom_attributes:
+        return principal
+    catalogue = Catalogue(await reader.data_attributes(principal.workspace))
+    return replace(principal, custom_attributes=catalogue.fitting(principal.custom_attributes))
 
 
 def _only(holders: Sequence[Contact]) -> Contact:

@@ -12,14 +12,15 @@ import asyncio
 import hashlib
 import math
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.contacts.store import EVERYTHING
+from gateway.contacts.unsigned_values import with_user_data
 from gateway.errors import Code, Outage, Refusal, StoreUnusable
 from gateway.identity.unverified import TOKEN_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from gateway.contacts.resolver import Identity, Resolver
     from gateway.contacts.store import ContactStore
@@ -138,8 +139,7 @@ class Authenticator:
         if known is not None and self._stands(known.identity, verified.asked):
             return known
 
-        if not self.store.embedded and asyncio.current_task() is None:
-            # The express lane began us by hand; a store that waits may need a task from its first step (time-outs do).
+        if self._outside_a_task():
             await asyncio.sleep(0)
         asked = self._changes.count
         try:
@@ -149,6 +149,24 @@ class Authenticator:
         if authenticated.identity.as_found:
             verified.authenticated, verified.asked = authenticated, asked
         return authenticated
+
+    async def with_user_data(self, authenticated: Authenticated, user_data: Mapping[str, Any]) -> Authenticated:
+        """The identity with what its client says unsigned, as far as that may be written; raises `Outage`.
+
+        It is not remembered: the next request says something else, or nothing.
+        """
+        if self._outside_a_task():
+            await asyncio.sleep(0)
+        identity = authenticated.identity
+        try:
+            written = await with_user_data(self.store, identity, user_data, now=int(self._clock()))
+        except StoreUnusable as error:
+            raise Outage(Code.STORE_UNAVAILABLE, str(error)) from error
+        return authenticated if written is identity else Authenticated(written)
+
+    def _outside_a_task(self) -> bool:
+        """The express lane begins us by hand; a store that waits may need a task from its first step (time-outs do)."""
+        return not self.store.embedded and asyncio.current_task() is None
 
     def _stands(self, identity: Identity, asked: int) -> bool:
         """Whether the same look-up would find the same again."""

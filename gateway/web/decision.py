@@ -7,7 +7,8 @@ of the way of a request (design section 3); steps 2 to 10 are the authenticator'
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
 
 
 class Presented(Struct, frozen=True):
-    """The one token of a request and the workspace that it is presented to; None is the default workspace."""
+    """The one token of a request and the workspace that it is presented to; None is the default workspace.
+
+    `user_data` is what the client says beside the token, unsigned.
+    """
 
     token: bytes
     workspace: str | None
+    user_data: Mapping[str, Any] | None = None
 
 
 class Ending(Protocol):
@@ -62,6 +67,8 @@ class Decision:
             presented = ending.presented(request, read_head(request.headers))
             # 2 to 10. From the token to one contact.
             authenticated = await self.authenticator.authenticate(presented.token, presented.workspace)
+            if presented.user_data:
+                authenticated = await self.authenticator.with_user_data(authenticated, presented.user_data)
             # 11. The ending.
             answer = authenticated.answers.get(request.path)
             if answer is None:

@@ -22,8 +22,8 @@ _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-stor
 class Login:
     """`POST /messenger/login`: the token in the header or, as `intercom_user_jwt`, in the body.
 
-    `app_id` stands in the body or in the query. Unsigned attributes (`user_data`) are refused: nothing that a client
-    could have written becomes part of a contact. Other members are ignored.
+    `app_id` stands in the body or in the query, `user_data` in the body: see `contacts/unsigned_values.py` for the
+    little that it may write. Other members are ignored.
     """
 
     path = b"/messenger/login"
@@ -33,13 +33,14 @@ class Login:
     def presented(self, request: Request, head: Head) -> Presented:
         """Read the credential; raises `Refusal`: payload_too_large, request_invalid and the credential codes."""
         body = _body_of(request, head)
-        if "user_data" in body:
-            raise Refusal(Code.REQUEST_INVALID, "unsigned attributes are not taken; sign them", field="user_data")
         token = _text(body, "intercom_user_jwt")
         named = {_text(body, "app_id"), _app_id(request)} - {None}
         if len(named) > 1:
             raise Refusal(Code.REQUEST_INVALID, "two different app_id", field="app_id")
-        return Presented(one_token(head.token, None if token is None else token.encode()), next(iter(named), None))
+        workspace = next(iter(named), None)
+        return Presented(
+            one_token(head.token, None if token is None else token.encode()), workspace, _object(body, "user_data")
+        )
 
     def welcome(self, identity: Identity) -> Answer:
         """200 and the identity."""
@@ -108,6 +109,13 @@ def _text(body: dict[str, Any], name: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise Refusal(Code.REQUEST_INVALID, "the member must be a string", field=name)
+
+
+def _object(body: dict[str, Any], name: str) -> dict[str, Any] | None:
+    value = body.get(name)
+    if value is None or isinstance(value, dict):
+        return value
+    raise Refusal(Code.REQUEST_INVALID, "the member must be an object", field=name)
 
 
 def _app_id(request: Request) -> str | None:

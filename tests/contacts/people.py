@@ -16,6 +16,7 @@ from tests.contacts.records import NOW, WORKSPACE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.contacts.attributes import DataAttribute
     from gateway.contacts.contact import Contact
     from gateway.contacts.store import ContactStore, T, Work
 
@@ -88,6 +89,10 @@ class Counted:
     async def find_by_email(self, workspace_id: str, email: str, *, limit: int, proven: bool) -> Sequence[Contact]:
         self.look_ups += 1
         return await self._store.find_by_email(workspace_id, email, limit=limit, proven=proven)
+
+    async def data_attributes(self, workspace_id: str) -> Sequence[DataAttribute]:
+        self.look_ups += 1
+        return await self._store.data_attributes(workspace_id)
 
     async def write(self, work: Work[T]) -> T:
         self.writes += 1

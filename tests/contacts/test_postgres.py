@@ -19,11 +19,14 @@ from gateway.contacts.store import EVERYTHING
 from gateway.contacts.stores import store_for
 from gateway.errors import Outage, StoreUnusable
 from tests.contacts.conformance_alarm import AlarmConformance
+from tests.contacts.conformance_attributes import AttributesConformance, UserDataConformance
 from tests.contacts.conformance_changing import ChangingConformance
 from tests.contacts.conformance_concurrency import ConcurrencyConformance
+from tests.contacts.conformance_duplicates import DuplicatesConformance
 from tests.contacts.conformance_durability import DurabilityConformance
 from tests.contacts.conformance_finding import FindingConformance
 from tests.contacts.conformance_logins import LoginsConformance
+from tests.contacts.conformance_merge_histories import MergeHistoriesConformance
 from tests.contacts.conformance_merging import MergingConformance
 from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
@@ -67,6 +70,14 @@ class TestFinding(FindingConformance):
     pass
 
 
+class TestAttributes(AttributesConformance):
+    pass
+
+
+class TestUserData(UserDataConformance):
+    pass
+
+
 class TestChanging(ChangingConformance):
     pass
 
@@ -80,6 +91,14 @@ class TestDurability(DurabilityConformance):
 
 
 class TestMerging(MergingConformance):
+    pass
+
+
+class TestMergeHistories(MergeHistoriesConformance):
+    pass
+
+
+class TestDuplicates(DuplicatesConformance):
     pass
 
 

@@ -14,11 +14,14 @@ from gateway.contacts.sqlite import LISTEN_SECONDS, SqliteStore, _SqliteTransact
 from gateway.contacts.sqlite_file import connect, execute
 from gateway.errors import Outage
 from tests.contacts.conformance_alarm import AlarmConformance
+from tests.contacts.conformance_attributes import AttributesConformance, UserDataConformance
 from tests.contacts.conformance_changing import ChangingConformance
 from tests.contacts.conformance_concurrency import ConcurrencyConformance
+from tests.contacts.conformance_duplicates import DuplicatesConformance
 from tests.contacts.conformance_durability import DurabilityConformance
 from tests.contacts.conformance_finding import FindingConformance
 from tests.contacts.conformance_logins import LoginsConformance
+from tests.contacts.conformance_merge_histories import MergeHistoriesConformance
 from tests.contacts.conformance_merging import MergingConformance
 from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
@@ -60,6 +63,14 @@ class TestFinding(FindingConformance):
     pass
 
 
+class TestAttributes(AttributesConformance):
+    pass
+
+
+class TestUserData(UserDataConformance):
+    pass
+
+
 class TestChanging(ChangingConformance):
     pass
 
@@ -73,6 +84,14 @@ class TestDurability(DurabilityConformance):
 
 
 class TestMerging(MergingConformance):
+    pass
+
+
+class TestMergeHistories(MergeHistoriesConformance):
+    pass
+
+
+class TestDuplicates(DuplicatesConformance):
     pass
 
 
