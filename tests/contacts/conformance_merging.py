@@ -14,7 +14,7 @@ from gateway.contacts.resolver import MatchedBy
 from gateway.errors import ChangeProblem, ContactConflict, ContactMerged, ContactNotFound
 from gateway.identity.principal import Proof
 from tests.contacts.conformance_finding import FULL
-from tests.contacts.merges import edit, merge, merger, preview, refused, stored, unmerge
+from tests.contacts.merges import edit, merge, merger, preview, refused, set_state, stored, unmerge
 from tests.contacts.people import kinds, person, principal, resolver_of
 from tests.contacts.records import NOW, WORKSPACE, insert
 
@@ -30,10 +30,6 @@ async def pair(store: ContactStore, source: dict[str, Any], into: dict[str, Any]
     records = person(**source), person(**into)
     await insert(store, *records)
     return records
-
-
-async def set_state(store: ContactStore, contact_id: str, state: State) -> None:
-    await store.write(lambda one: merger(one).set_state(contact_id, state))
 
 
 class MergingConformance:

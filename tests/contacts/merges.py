@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.contacts.contact import State
 from gateway.contacts.merger import Merger
 from gateway.errors import ChangeProblem, ChangeRefused
 from tests.contacts.records import NOW, WORKSPACE
@@ -54,6 +55,23 @@ async def edit(
 ) -> Contact:
     """What an operator writes."""
     return await store.write(lambda one: merger(one, now, workspace).update(contact_id, fields))
+
+
+async def set_state(
+    store: ContactStore, contact_id: str, state: State, *, now: float = NOW, workspace: str = WORKSPACE
+) -> None:
+    """Archive, block or bring back; here it may lift a block, too."""
+
+    async def work(transaction: ContactTransaction) -> None:
+        editor = merger(transaction, now, workspace)
+        await (editor.unblock(contact_id) if state is State.LIVE else editor.set_state(contact_id, state))
+
+    await store.write(work)
+
+
+async def delete(store: ContactStore, contact_id: str, *, workspace: str = WORKSPACE) -> Contact:
+    """Remove a person for ever."""
+    return await store.write(lambda one: merger(one, workspace=workspace).delete(contact_id))
 
 
 async def stored(store: ContactStore, ids: Iterable[str], workspace: str = WORKSPACE) -> dict[str, Contact | None]:

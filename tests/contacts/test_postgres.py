@@ -30,12 +30,13 @@ from tests.contacts.conformance_merge_histories import MergeHistoriesConformance
 from tests.contacts.conformance_merging import MergingConformance
 from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
+from tests.contacts.conformance_search import SearchConformance
 from tests.contacts.conformance_signed_values import SignedValuesConformance
 from tests.contacts.people import principal, resolver_of
 from tests.contacts.records import WORKSPACE, contact, insert, merge, until, update
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.contacts.resolver import Identity
     from gateway.contacts.store import ContactStore, ContactTransaction
@@ -54,6 +55,21 @@ def raw(url: str) -> Callable[[str], None]:
         # On a thread of its own: the test's loop is running on this one.
         with ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, _run(url, sql)).result()
+
+    return run
+
+
+@pytest.fixture
+def explain(url: str) -> Callable[[str, Sequence[object]], Awaitable[list[str]]]:
+    """The plan of a statement, line by line, by what the table holds now."""
+
+    async def run(sql: str, arguments: Sequence[object]) -> list[str]:
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute("ANALYZE contacts")
+            return [row[0] for row in await connection.fetch(f"EXPLAIN {sql}", *arguments)]
+        finally:
+            await connection.close()
 
     return run
 
@@ -119,6 +135,10 @@ class TestAlarm(AlarmConformance):
 
 
 class TestLogins(LoginsConformance):
+    pass
+
+
+class TestSearch(SearchConformance):
     pass
 
 

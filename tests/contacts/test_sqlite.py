@@ -25,11 +25,12 @@ from tests.contacts.conformance_merge_histories import MergeHistoriesConformance
 from tests.contacts.conformance_merging import MergingConformance
 from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
+from tests.contacts.conformance_search import SearchConformance
 from tests.contacts.conformance_signed_values import SignedValuesConformance
 from tests.contacts.records import WORKSPACE, contact, insert, until, update
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from gateway.contacts.store import ContactStore, ContactTransaction
@@ -55,6 +56,17 @@ def raw(path: Path) -> Callable[[str], None]:
     def run(sql: str) -> None:
         with contextlib.closing(apsw.Connection(str(path))) as connection:
             connection.execute(sql)
+
+    return run
+
+
+@pytest.fixture
+def explain(path: Path) -> Callable[[str, Sequence[object]], Awaitable[list[str]]]:
+    """The plan of a statement, line by line."""
+
+    async def run(sql: str, arguments: Sequence[object]) -> list[str]:
+        with contextlib.closing(connect(path)) as connection:
+            return [str(row[3]) for row in execute(connection, f"EXPLAIN QUERY PLAN {sql}", arguments)]
 
     return run
 
@@ -112,6 +124,10 @@ class TestAlarm(AlarmConformance):
 
 
 class TestLogins(LoginsConformance):
+    pass
+
+
+class TestSearch(SearchConformance):
     pass
 
 
