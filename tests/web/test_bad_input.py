@@ -194,7 +194,7 @@ def test_a16_a_token_without_measure(either: Server, size: int, filler: bytes) -
         (b'{"intercom_user_jwt": "a", "intercom_user_jwt": "b"}', "application/json", "request_invalid"),
         (b'{"app_id": ""}', "application/json", "request_invalid"),
         (b'{"app_id": "acme\\u0000"}', "application/json", "request_invalid"),
-        (b'{"user_data": {"name": "Eve"}}', "application/json", "request_invalid"),
+        (b'{"user_data": [{"name": "Eve"}]}', "application/json", "request_invalid"),
         (b"{}", "application/json2", "request_invalid"),
         (b"{}", "text/json", "request_invalid"),
         (b"{}", "", "request_invalid"),

@@ -66,6 +66,8 @@ HEADS = {
     "elsewhere": b"GET /auth/ HTTP/1.1\r\nHost: gateway\r\n%b\r\n",
     "user_data": b"POST /messenger/login HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
     b'Content-Length: 16\r\n%b\r\n{"user_data": 1} ',
+    "user_data of somebody": b"POST /messenger/login HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
+    b'Content-Length: 48\r\n%b\r\n{"user_data": {"name": "Ada", "email": "a@b.c"}}',
 }
 
 
