@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
+from gateway.cli import contacts_export, contacts_import
 from gateway.cli.commands import AsJson, Config, Workspace, examples, group
 from gateway.cli.configuration import settings_for, workspace_of
 from gateway.cli.output import CommandFailed, checked_text, moment, say, say_json, say_table
@@ -27,6 +28,10 @@ _TIMES = frozenset({"created_at", "updated_at", "signed_up_at", "last_seen_at", 
 @app.callback()
 def _group() -> None:  # one command alone would take the name of the group
     pass
+
+
+app.command("import", epilog=contacts_import.EXAMPLES)(contacts_import.import_file)
+app.command("export", epilog=contacts_export.EXAMPLES)(contacts_export.export)
 
 
 @app.command(

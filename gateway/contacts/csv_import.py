@@ -86,8 +86,7 @@ class _Row(Struct, frozen=True):
 
     line: int
     cells: Sequence[str]
-    values: Values | None
-    rejection: RowRejected | None
+    said: Values | RowRejected
 
 
 class CsvImport:
@@ -145,8 +144,8 @@ class CsvImport:
             values = self._layout.values(cells)
             self._check_keys(line, values)
         except RowRejected as rejection:
-            return _Row(line, cells, None, rejection)
-        return _Row(line, cells, values, None)
+            return _Row(line, cells, rejection)
+        return _Row(line, cells, values)
 
     def _check_keys(self, line: int, values: Values) -> None:
         """A row has an identifier that the rule can use, and no row before it has the same one."""
@@ -265,7 +264,7 @@ class _Batch:
 
     async def _look_up(self) -> None:
         """Hold the identifiers of all rows, and find who has them."""
-        values = [row.values for row in self._rows if row.values is not None]
+        values = [row.said for row in self._rows if isinstance(row.said, Values)]
         ids = [one.contact_id for one in values if one.contact_id is not None]
         external_ids = [one.fields["external_id"] for one in values if "external_id" in one.fields]
         emails = list({one.fields["email"] for one in values if "email" in one.fields})
@@ -282,27 +281,25 @@ class _Batch:
         self._held = set(emails) if len(holders) >= EACH_LIMIT else {str(contact.email) for contact in holders}
 
     async def _settle(self, row: _Row) -> RowResult:
-        if row.values is None:
-            if row.rejection is None:
-                raise AssertionError("a row says something, or is rejected")
-            return self._run.rejection(row.line, row.rejection, self.made)
+        if isinstance(row.said, RowRejected):
+            return self._run.rejection(row.line, row.said, self.made)
         try:
-            plain = await self._plain(row.line, row.values)
-        except ChangeRefused as error:
-            return self._run.rejection(row.line, rejected(error), self.made)
-        if plain is not None:
-            return plain
+            return await self._plain(row.line, row.said) or await self._alone(row.line, row.said)
+        except RowRejected as error:
+            rejection = error
+        except (ChangeRefused, Refusal) as error:
+            rejection = rejected(error)
+        return self._run.rejection(row.line, rejection, self.made)
+
+    async def _alone(self, line: int, values: Values) -> RowResult:
+        """Settle one row by itself, once all before it are written."""
         await self._editor.store_new(self._new)
         self._new = []
         try:
-            outcome, contact_id = await self._one(row.line, row.values)
-        except RowRejected as error:
-            return self._run.rejection(row.line, error, self.made)
-        except (ChangeRefused, Refusal) as error:
-            return self._run.rejection(row.line, rejected(error), self.made)
+            outcome, contact_id = await self._one(line, values)
         except ContactConflict as error:
-            return self._run.rejection(row.line, _conflict(error), self.made)
-        return self._run.result(row.line, outcome, contact_id)
+            raise _conflict(error) from None
+        return self._run.result(line, outcome, contact_id)
 
     async def _plain(self, line: int, values: Values) -> RowResult | None:
         """The outcome of a row about which nothing is in doubt."""

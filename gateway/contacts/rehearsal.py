@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Rehearsal:
-    """The part of `ContactTransaction` that an `Editor` uses to create and update, and `write` over it.
+    """The part of `ContactTransaction` that editors use to create, update and declare, and `write` over it.
 
     It deletes and merges nothing: no record that the store holds ever goes away in it.
     """
@@ -70,7 +70,12 @@ class Rehearsal:
 
     async def data_attributes(self, workspace_id: str) -> Sequence[DataAttribute]:
         """See `AttributeReader.data_attributes`."""
-        return await self._store.data_attributes(workspace_id)
+        written = await self._written.data_attributes(workspace_id)
+        return [*await self._store.data_attributes(workspace_id), *written]
+
+    async def insert_data_attribute(self, attribute: DataAttribute) -> bool:
+        """See `AttributeTransaction.insert_data_attribute`; the caller has looked for its name and id."""
+        return await self._written.insert_data_attribute(attribute)
 
     async def find(self, workspace_id: str, contact_id: str) -> Contact | None:
         """See `ContactReader.find`."""
