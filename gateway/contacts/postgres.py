@@ -55,6 +55,11 @@ class PostgresStore(SqlReader):
     """See `ContactStore`; `url` is a libpq URL, `connections` the most that are held for look-ups and writes."""
 
     embedded = False
+    # Letters as the database's own locale knows them; the order of bytes, as everywhere else.
+    folded_id = (
+        r"""regexp_replace(lower(external_id COLLATE "default"), """
+        r"""'[\s\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]', '', 'g') COLLATE "C" """
+    )
     dialect = POSTGRES
     holds_attribute = _HOLDS_ATTRIBUTE
     among = _AMONG

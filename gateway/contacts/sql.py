@@ -32,6 +32,7 @@ from gateway.contacts.rows import (
 )
 from gateway.contacts.sql_attributes import SqlAttributeReader, SqlAttributeTransaction
 from gateway.contacts.sql_bulk import SqlBulkReader, SqlBulkTransaction
+from gateway.contacts.sql_duplicates import SqlDuplicateReader
 from gateway.contacts.sql_mentions import SqlMentions
 from gateway.contacts.sql_merges import SqlMergeReader, SqlMergeWriter
 from gateway.contacts.sql_put_away import SqlPutAwayReader
@@ -116,7 +117,7 @@ _ATTEMPTS = 3  # a holder can vanish between the statement that met it and the o
 _LOST = Outage(Code.STORE_UNAVAILABLE, "an identifier was taken and released over and over")
 
 
-class SqlReader(SqlAttributeReader, SqlBulkReader, SqlMergeReader, SqlPutAwayReader, SqlSearch):
+class SqlReader(SqlAttributeReader, SqlBulkReader, SqlMergeReader, SqlPutAwayReader, SqlSearch, SqlDuplicateReader):
     """The look-ups of `ContactReader` over one way to run a statement."""
 
     async def find(self, workspace_id: str, contact_id: str) -> Contact | None:

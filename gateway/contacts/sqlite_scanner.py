@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from gateway.contacts.duplicates import folded_id
 from gateway.contacts.sqlite_file import connect, execute
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class Scanner:
         if self._connection is None:
             self._connection = connect(self._path)
             execute(self._connection, "PRAGMA query_only = ON")
+            self._connection.create_scalar_function(
+                "folded_id", lambda text: folded_id(str(text)), 1, deterministic=True
+            )
         with self._turn:
             self._running = job
         try:

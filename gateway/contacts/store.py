@@ -26,6 +26,7 @@ from msgspec import Struct
 
 from gateway.contacts.attributes import AttributeReader, AttributeTransaction
 from gateway.contacts.bulk import BulkReader, BulkTransaction
+from gateway.contacts.duplicates import DuplicateReader
 from gateway.contacts.merge_journal import MergeReader, MergeWriter
 from gateway.contacts.put_away import PutAwayReader
 from gateway.contacts.search import ContactSearch
@@ -59,7 +60,7 @@ class Event(Struct, frozen=True, kw_only=True):
     after: dict[str, Any] = {}
 
 
-class ContactReader(AttributeReader, BulkReader, MergeReader, PutAwayReader, ContactSearch, Protocol):
+class ContactReader(AttributeReader, BulkReader, MergeReader, PutAwayReader, ContactSearch, DuplicateReader, Protocol):
     """The look-ups; a transaction offers them too, and there they see its own writes."""
 
     async def find(self, workspace_id: str, contact_id: str) -> Contact | None:

@@ -75,11 +75,11 @@ class LifecycleApi(AdminEndpoints):
         size = page_size(request)
         email = query.get("email")
         email = None if email is None else normalise_email(email)
-        after = query.get("starting_after", "")
-        if after and not is_contact_id(after):
+        after = query.get("starting_after")
+        if after is not None and not is_contact_id(after):
             text = "starting_after is not one of this list; take it from a previous page"
             raise AdminError(400, "client_error", text, field="starting_after")
-        found = await self.store.put_away(workspace, email=email, after=after, limit=size + 1)
+        found = await self.store.put_away(workspace, email=email, after=after or "", limit=size + 1)
         total = await self.store.count_put_away(workspace, email=email)
         pages: dict[str, Any] = {"type": "pages", "per_page": size, "next": None}
         if len(found) > size:

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from gateway.contacts.contact import Contact, State
+from gateway.contacts.editing import conflict_with
 from gateway.contacts.stores import store_for
 from gateway.errors import ContactConflict, ContactNotFound, GatewayError
 from tests.contacts.records import NOW, contact
@@ -55,7 +56,7 @@ class Model:
     def insert(self, record: Contact) -> None:
         self._check_free(record)
         if record.id in self.records:
-            raise ContactConflict(record.id, "id", archived=self.records[record.id].state is State.ARCHIVED)
+            raise conflict_with(self.records[record.id], "id")
         self.records[record.id] = record
 
     def update(self, record: Contact) -> None:
@@ -86,7 +87,7 @@ class Model:
     def _check_free(self, record: Contact, besides: str | None = None) -> None:
         holder = self.holder(record.external_id)
         if holder is not None and holder.id != besides:
-            raise ContactConflict(holder.id, "external_id", archived=holder.state is State.ARCHIVED)
+            raise conflict_with(holder, "external_id")
 
 
 def outcome_of(error: GatewayError) -> tuple[Any, ...]:

@@ -104,7 +104,8 @@ class ResolverConformance:
         assert found is not None
         assert (found.role, found.name, found.custom_attributes) == (Role.USER, "Ada", {"kept": 1})
         (event,) = await store.events(WORKSPACE, lead.id)
-        assert (event.before, event.after) == ({"external_id": None}, {"external_id": "u-1"})
+        assert event.before == {"external_id": None, "role": "lead", "email_proof": "imported"}
+        assert event.after == {"external_id": "u-1", "role": "user", "email_proof": "signed"}
 
     @pytest.mark.parametrize("state", [State.ARCHIVED, State.BLOCKED])
     async def test_an_email_links_live_records_only(self, store: ContactStore, state: State) -> None:

@@ -32,6 +32,7 @@ pytest.register_assert_rewrite(
             "signed_values",
             "alarm",
             "logins",
+            "import",
             "search",
             "attributes",
         )

@@ -25,6 +25,7 @@ from tests.contacts.conformance_concurrency import ConcurrencyConformance
 from tests.contacts.conformance_duplicates import DuplicatesConformance
 from tests.contacts.conformance_durability import DurabilityConformance
 from tests.contacts.conformance_finding import FindingConformance
+from tests.contacts.conformance_import import ImportConformance
 from tests.contacts.conformance_logins import LoginsConformance
 from tests.contacts.conformance_merge_histories import MergeHistoriesConformance
 from tests.contacts.conformance_merging import MergingConformance
@@ -115,6 +116,10 @@ class TestMergeHistories(MergeHistoriesConformance):
 
 
 class TestDuplicates(DuplicatesConformance):
+    pass
+
+
+class TestImport(ImportConformance):
     pass
 
 
