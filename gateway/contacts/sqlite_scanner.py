@@ -55,9 +55,7 @@ class Scanner:
         if self._connection is None:
             self._connection = connect(self._path)
             execute(self._connection, "PRAGMA query_only = ON")
-            self._connection.create_scalar_function(
-                "folded_id", lambda text: folded_id(str(text)), 1, deterministic=True
-            )
+            self._connection.create_scalar_function("folded_id", _folded, 1, deterministic=True)
         with self._turn:
             self._running = job
         try:
@@ -70,3 +68,8 @@ class Scanner:
         with self._turn:
             if self._running is job and self._connection is not None:
                 self._connection.interrupt()
+
+
+def _folded(*arguments: object) -> str:
+    """`folded_id` as SQLite calls it."""
+    return folded_id(str(arguments[0]))
