@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.contacts.contact import Role, State
+from gateway.contacts.editing import conflict_with
 from gateway.contacts.sqlite import scratch_transaction
-from gateway.errors import ContactConflict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ class Rehearsal:
         workspace_id = contacts[0].workspace_id
         external_ids = [contact.external_id for contact in contacts if contact.external_id is not None]
         for holder in await self.find_each(workspace_id, "external_id", external_ids):
-            raise ContactConflict(holder.id, "external_id", archived=holder.state is State.ARCHIVED)
+            raise conflict_with(holder, "external_id")
         await self._written.insert_all(contacts)
 
     async def update(self, contact: Contact) -> None:
@@ -62,7 +62,7 @@ class Rehearsal:
         holders = [] if contact.external_id is None else [contact.external_id]
         for holder in await self.find_each(contact.workspace_id, "external_id", holders):
             if holder.id != contact.id:
-                raise ContactConflict(holder.id, "external_id", archived=holder.state is State.ARCHIVED)
+                raise conflict_with(holder, "external_id")
         if await self._written.find(contact.workspace_id, contact.id):
             await self._written.update(contact)
         else:
