@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import time
-from collections import Counter
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from msgspec import Struct, to_builtins
 
 from gateway.cli.commands import AsJson, Config, Workspace, examples
 from gateway.cli.configuration import settings_for, workspace_of
-from gateway.cli.output import FOUND_WANTING, WRONG_USE, CommandFailed, complain, say, say_json, say_table
+from gateway.cli.outcomes import Outcomes, interruptions
+from gateway.cli.output import WRONG_USE, CommandFailed
 from gateway.cli.private_files import opened
 from gateway.cli.progress import progress_bar
-from gateway.contacts.csv_import import MatchRule, Outcome, RowResult
+from gateway.contacts.csv_import import MatchRule  # noqa: TC001 - typer reads the annotations
 from gateway.contacts.csv_job import ImportChoices, prepare_import
 from gateway.contacts.csv_layout import Unknown
 from gateway.contacts.csv_report import Report
@@ -28,7 +26,6 @@ from gateway.contacts.stores import store_for
 from gateway.trust import id_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import TextIO
 
     from gateway.contacts.csv_job import PreparedImport
@@ -41,24 +38,12 @@ EXAMPLES = examples(
     "gateway contacts import backfill.csv --match email-if-unset --apply",
 )
 
-_SHOWN = 20
-_LISTED = 1000
 _HINTS = {
     "unknown_column": "--ignore-unknown passes over them, --create-attributes declares new custom attributes as text",
     "header_missing": "the first line names the columns: user_id,email,name",
     "encoding": f"--encoding takes {', '.join(ENCODINGS)}",
 }
 _DELIMITERS = {"tab": "\t", "\\t": "\t"}
-
-
-class _Done(Struct):
-    """What an import came to; `rejections` are the first ones."""
-
-    total: int
-    counts: Counter[Outcome]
-    reasons: Counter[str]
-    rejections: list[RowResult]
-    stopped: bool = False
 
 
 def import_file(  # noqa: PLR0913, PLR0917 - the options of a command
@@ -119,17 +104,7 @@ def import_file(  # noqa: PLR0913, PLR0917 - the options of a command
         done = asyncio.run(importer.run(result, errors))
     except CsvProblem as problem:
         raise CommandFailed(f"{file}: {problem}", hint=_HINTS.get(problem.code)) from problem
-    if as_json:
-        say_json(_plain(done, choices))
-    else:
-        _print(done, choices)
-    if done.stopped:
-        raise CommandFailed(
-            f"stopped after {done.counts.total():,} of {done.total:,} rows; what was written stays",
-            hint="run the same command again: rows that were written come out as unchanged",
-        )
-    if done.counts[Outcome.REJECTED]:
-        raise typer.Exit(FOUND_WANTING)
+    done.tell(applies=apply, as_json=as_json, match=match)
 
 
 class _Importer:
@@ -142,7 +117,7 @@ class _Importer:
         self._path = path
         self._choices = choices
 
-    async def run(self, result: Path | None, errors: Path | None) -> _Done:
+    async def run(self, result: Path | None, errors: Path | None) -> Outcomes:
         """Look at the file, import it, and write the files that were asked for."""
         await self._store.open()
         try:
@@ -165,73 +140,26 @@ class _Importer:
             await self._store.close()
 
 
-async def _import(prepared: PreparedImport, result: TextIO | None, errors: TextIO | None, *, applies: bool) -> _Done:
-    done = _Done(prepared.total, prepared.run.counts, Counter(), [])
+async def _import(prepared: PreparedImport, result: TextIO | None, errors: TextIO | None, *, applies: bool) -> Outcomes:
+    done = Outcomes(prepared.total)
     report = Report(prepared.layout, prepared.file.delimiter)
     for file, header in ((result, report.result_header), (errors, report.errors_header)):
         if file is not None:
             file.write(header)
     what = "importing" if applies else "rehearsing"
-    with progress_bar(what, prepared.total) as progress, _interruptions() as interrupted:
+    with progress_bar(what, prepared.total) as progress, interruptions() as interrupted:
         async for rows in prepared.run.batches(prepared.file.rows()):
+            done.add(rows)
             for file, text in ((result, report.results), (errors, report.errors)):
                 if file is not None:
                     file.write(text(rows))
                     file.flush()
-            rejected = [outcome for _, outcome in rows if outcome.outcome is Outcome.REJECTED]
-            done.reasons.update(str(one.code) for one in rejected)
-            done.rejections += rejected[: _LISTED - len(done.rejections)]
-            progress(done.counts.total())
+            progress(done.done)
             if interrupted:
-                done.stopped = done.counts.total() < done.total
+                done.stopped = done.done < done.total
                 break
     return done
 
 
-@contextlib.contextmanager
-def _interruptions() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM while the block runs, so that it ends after its batch."""
-    caught: list[int] = []
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    with contextlib.suppress(ValueError, RuntimeError):  # not on the main thread: nobody's Ctrl-C arrives there
-        for number in numbers:
-            loop.add_signal_handler(number, caught.append, number)
-    try:
-        yield caught
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
-
-
 def _same(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
-
-
-def _plain(done: _Done, choices: ImportChoices) -> dict[str, Any]:
-    return {
-        "rehearsal": not choices.applies,
-        "match": choices.rule,
-        "rows": done.total,
-        **{outcome: done.counts[outcome] for outcome in Outcome},
-        "stopped": done.stopped,
-        "reasons": dict(done.reasons),
-        "rejections": to_builtins(done.rejections),
-        "rejections_left_out": done.counts[Outcome.REJECTED] - len(done.rejections),
-    }
-
-
-def _print(done: _Done, choices: ImportChoices) -> None:
-    shown = done.rejections[:_SHOWN]
-    if shown:
-        say_table(
-            ("line", "field", "code", "why", "other contact"),
-            [(one.line, one.field, one.code, one.message, one.other_id) for one in shown],
-        )
-        left = done.counts[Outcome.REJECTED] - len(shown)
-        if left:
-            reasons = ", ".join(f"{code} {count:,}" for code, count in done.reasons.most_common())
-            say(f"and {left:,} more; --errors FILE writes them all. By code: {reasons}", "")
-    say(", ".join(f"{done.counts[outcome]:,} {outcome}" for outcome in Outcome) + f"; {done.total:,} rows")
-    if not choices.applies:
-        complain("This was a rehearsal, and nothing was written. --apply writes.")

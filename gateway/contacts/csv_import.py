@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 BATCH_SECONDS = 0.05
 """How long one transaction is meant to take; it is ended early at twice that."""
 
-_FIRST_BATCH, _LEAST_BATCH, _LARGEST_BATCH = 250, 20, 4000
+_FIRST_BATCH, _LEAST_BATCH = 250, 20
 
 
 class MatchRule(StrEnum):
@@ -104,7 +104,7 @@ class CsvImport:
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
         rehearses: bool = False,
-        largest_batch: int = _LARGEST_BATCH,
+        largest_batch: int,
     ) -> None:
         self._writes = writes
         self._workspace = workspace

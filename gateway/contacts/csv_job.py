@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore, ContactTransaction
     from gateway.identity.principal import IdRules
 
-_POSTGRES_BATCH = 400
-"""Rows in a transaction of a server: each holds locks for its identifiers, and a server has only so many."""
-
 
 class ImportChoices(Struct, frozen=True, kw_only=True):
     """What whoever imports chooses."""
@@ -78,9 +75,14 @@ async def prepare_import(  # noqa: PLR0913 - what an import depends on, each giv
         clock=clock,
         random_bytes=random_bytes,
         rehearses=not choices.applies,
-        **({} if store.embedded else {"largest_batch": _POSTGRES_BATCH}),
+        largest_batch=largest_batch(store),
     )
     return PreparedImport(file, layout, run, total)
+
+
+def largest_batch(store: ContactStore) -> int:
+    """The most rows in one transaction. Each holds locks for its identifiers, and a server has only so many."""
+    return 4000 if store.embedded else 400
 
 
 async def _declare(transaction: ContactTransaction, workspace: str, names: Sequence[str], now: float) -> Catalogue:
