@@ -4,6 +4,7 @@
     ├── Refusal            a verdict on what was presented; carries one `Code` of the closed list
     ├── Outage             no verdict could be reached (keys, store, upstream); never becomes a refusal
     ├── ContactNotFound    no record stands under that id
+    │   └── VisitorNotFound    no live lead does
     ├── ContactMerged      the record was merged into another one
     ├── ContactConflict    a record holds an identifier that another one asked for
     ├── ChangeRefused      a change that no record may take; carries a `ChangeProblem`
@@ -91,6 +92,10 @@ class Outage(GatewayError):
 
 class ContactNotFound(GatewayError):
     """No record stands under that id in that workspace."""
+
+
+class VisitorNotFound(ContactNotFound):
+    """No live lead stands under that id or user_id in that workspace."""
 
 
 class ContactMerged(GatewayError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from gateway.cli import contacts_export, contacts_import
+from gateway.cli import contacts_backfill, contacts_duplicates, contacts_export, contacts_import, contacts_merge
 from gateway.cli.commands import AsJson, Config, Workspace, examples, group
 from gateway.cli.configuration import settings_for, workspace_of
 from gateway.cli.output import CommandFailed, checked_text, moment, say, say_json, say_table
@@ -30,8 +30,12 @@ def _group() -> None:  # one command alone would take the name of the group
     pass
 
 
+app.command("merge", epilog=contacts_merge.MERGE_EXAMPLES)(contacts_merge.merge)
+app.command("unmerge", epilog=contacts_merge.UNMERGE_EXAMPLES)(contacts_merge.unmerge)
 app.command("import", epilog=contacts_import.EXAMPLES)(contacts_import.import_file)
+app.command("duplicates", epilog=contacts_duplicates.EXAMPLES)(contacts_duplicates.duplicates)
 app.command("export", epilog=contacts_export.EXAMPLES)(contacts_export.export)
+app.command("backfill", epilog=contacts_backfill.EXAMPLES)(contacts_backfill.backfill)
 
 
 @app.command(

@@ -20,6 +20,7 @@ from gateway.errors import (
     SearchProblem,
     SearchRefused,
     StoreUnusable,
+    VisitorNotFound,
 )
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ async def contact_not_found(_request: object, _error: Exception) -> Response:
     return error_list(AdminError(404, "not_found", "User Not Found"))
 
 
+async def visitor_not_found(_request: object, _error: Exception) -> Response:
+    """404 in the words that visitors have (facts: Intercom 2.10)."""
+    return error_list(AdminError(404, "not_found", "Visitor Not Found"))
+
+
 async def contact_merged(_request: object, error: Exception) -> Response:
     """410 and a link to the record that answers now (facts: Intercom 2.6)."""
     if not isinstance(error, ContactMerged):
@@ -121,7 +127,7 @@ async def identifier_refused(_request: object, error: Exception) -> Response:
     """422 for an identifier that cannot be kept, with the gateway's own code in the message."""
     if not isinstance(error, Refusal):
         raise error
-    status, code = (409, "conflict") if error.code is Code.IDENTITY_CONFLICT else (422, "parameter_invalid")
+    status, code = (409, "conflict") if error.code in _CONFLICTS else (422, "parameter_invalid")
     return error_list(AdminError(status, code, f"{error.code}: {error.reason}", field=error.field))
 
 
@@ -145,6 +151,7 @@ async def failure(_request: object, _error: Exception) -> Response:
     return error_list(AdminError(500, "server_error", "The gateway failed to answer; its log says why."))
 
 
+_CONFLICTS = {Code.IDENTITY_CONFLICT, Code.EMAIL_AMBIGUOUS}
 _CHANGE_PROBLEMS = {
     ChangeProblem.VALUE_INVALID: (400, "parameter_invalid"),
     ChangeProblem.IDENTIFIER_MISSING: (400, "parameter_missing"),
@@ -153,7 +160,7 @@ _CHANGE_PROBLEMS = {
     ChangeProblem.MERGE_INVALID: (400, "invalid_merge"),
     ChangeProblem.MERGE_UNCHECKED: (400, "parameter_not_allowed"),
     ChangeProblem.MERGE_NOT_DUPLICATES: (422, "unprocessable_entity"),
-    ChangeProblem.NOT_UNDONE: (400, "bad_request"),
+    ChangeProblem.NOT_UNDONE: (422, "unprocessable_entity"),
     ChangeProblem.ATTRIBUTE_UNKNOWN: (400, "parameter_invalid"),
     ChangeProblem.ATTRIBUTE_NOT_FOUND: (404, "field_not_found"),
 }
@@ -168,6 +175,7 @@ HANDLERS = {
     ChangeRefused: change_refused,
     SearchRefused: search_refused,
     ContactNotFound: contact_not_found,
+    VisitorNotFound: visitor_not_found,
     ContactMerged: contact_merged,
     ContactConflict: contact_conflict,
     Refusal: identifier_refused,

@@ -20,6 +20,8 @@ from gateway.errors import ContactNotFound
 from gateway.web.admin_endpoints import AdminEndpoints, answer, contact_id_of, json_object, standing_contact
 from gateway.web.admin_errors import AdminError
 from gateway.web.contact_json import contact_json
+from gateway.web.merge_json import preview_json, unmerge_json
+from gateway.web.paging import page_size
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -27,12 +29,8 @@ if TYPE_CHECKING:
 
     from gateway.contacts.contact import Contact
     from gateway.contacts.merge_journal import Merge, MergeReader
-    from gateway.contacts.merger import Undone
-    from gateway.contacts.merging import FieldOutcome, Plan
 
 _SHOWN = 10  # in a contact; `merge_history` pages through all
-_PER_PAGE, _MOST_PER_PAGE = 50, 150
-_CONVERSATIONS = ("conversations", "tickets", "phone_calls", "tags", "notes")
 
 
 class MergeApi(AdminEndpoints):
@@ -80,7 +78,7 @@ class MergeApi(AdminEndpoints):
         """The merges into a contact, newest first unless `order=asc`, in pages of `per_page`."""
         workspace = self.permitted(request, Scope.CONTACTS_READ)
         contact_id = contact_id_of(request)
-        per_page, oldest_first = _per_page(request), _oldest_first(request)
+        per_page, oldest_first = page_size(request), _oldest_first(request)
         after = _after(request, contact_id, oldest_first=oldest_first)
         standing_contact(await self.store.find(workspace, contact_id), id=contact_id)
         merges = await self.store.merges_into(
@@ -98,50 +96,6 @@ async def contact_with_history(reader: MergeReader, request: Request, contact: C
         merges = await reader.merges_into(contact.workspace_id, contact.id, limit=_SHOWN)
         body["merge_history"] = [_item(merge) for merge in merges]
     return body
-
-
-def preview_json(plan: Plan) -> dict[str, Any]:
-    """`{allowed: true, summary}` or `{allowed: false, reasons}`; values that are not there are left out."""
-    if plan.reasons:
-        return {"allowed": False, "reasons": [{"code": one.code, "message": one.message} for one in plan.reasons]}
-    return {
-        "allowed": True,
-        "summary": {
-            "attribute_changes": {
-                "attributes": [_outcome_json(outcome) for outcome in plan.outcomes],
-                "total_count": len(plan.outcomes),
-            },
-            "reassignments": {noun: {"from": 0, "into": 0} for noun in _CONVERSATIONS},  # the gateway keeps none
-        },
-    }
-
-
-def unmerge_json(undone: Undone) -> dict[str, Any]:
-    """Both contacts, and what was written to the survivor after the merge and stays there."""
-    return {
-        "type": "contact.unmerge",
-        "contact": contact_json(undone.source),
-        "survivor": contact_json(undone.survivor),
-        "kept_changes": [
-            {
-                "field": change.field,
-                "before_merge": change.before_merge,
-                "after_merge": change.after_merge,
-                "value": change.value,
-            }
-            for change in undone.kept_changes
-        ],
-    }
-
-
-def _outcome_json(outcome: FieldOutcome) -> dict[str, Any]:
-    values = {"from_value": outcome.from_value, "into_value": outcome.into_value}
-    return {
-        "field": outcome.field,
-        "outcome": outcome.outcome,
-        **{name: value for name, value in values.items() if value is not None},
-        "new_into_value": outcome.new_into_value,
-    }
 
 
 def _item(merge: Merge) -> dict[str, Any]:
@@ -167,14 +121,6 @@ def _pair(body: dict[str, Any]) -> tuple[str, str, bool]:
     if not is_contact_id(body["from"]) or not is_contact_id(body["into"]):
         raise ContactNotFound
     return body["from"], body["into"], unchecked
-
-
-def _per_page(request: Request) -> int:
-    text = request.query_params.get("per_page", str(_PER_PAGE))
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= _MOST_PER_PAGE):
-        message = f"per_page must be a number from 1 to {_MOST_PER_PAGE}"
-        raise AdminError(400, "parameter_invalid", message, field="per_page")
-    return int(text)
 
 
 def _oldest_first(request: Request) -> bool:

@@ -143,16 +143,16 @@ def test_bodies_that_are_none(server: Server, body: Any, code: str) -> None:
 
 
 def test_undos_that_are_refused(server: Server) -> None:
-    """400 in words for what cannot be undone, 404 for nobody, 409 naming who took an identifier since."""
+    """422 in words for what cannot be undone, 404 for nobody, 409 naming who took an identifier since."""
     lead, user = lead_and_user(server)
     for contact_id in ("0" * 24, "nobody"):
         assert error(server.admin("POST", f"/contacts/{contact_id}/unmerge"))[:2] == (404, "not_found")
-    assert error(server.admin("POST", f"/contacts/{lead['id']}/unmerge"))[:2] == (400, "bad_request")
+    assert error(server.admin("POST", f"/contacts/{lead['id']}/unmerge"))[:2] == (422, "unprocessable_entity")
     second = create(server, role="lead", email=user["email"])
     assert merge(server, lead, user).status == 200
     assert merge(server, second, user).status == 200
     status, code, message = error(server.admin("POST", f"/contacts/{lead['id']}/unmerge"))
-    assert (status, code) == (400, "bad_request")
+    assert (status, code) == (422, "unprocessable_entity")
     assert second["id"] in message
     adopting = create(server, email=f"adopting-{next(_numbers)}@example.com")
     moved = create(server, role="lead", external_id=f"moved-{next(_numbers)}", email=adopting["email"])

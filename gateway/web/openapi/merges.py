@@ -77,7 +77,7 @@ MERGES = Noun(
                 summary="Undo the merge of this contact, within 30 days, the last merge first (an extension)",
                 scope=Scope.CONTACTS_WRITE,
                 answer="Unmerge",
-                refusals=(404, 409),
+                refusals=(404, 409, 422),
             ).json()
         },
     },
