@@ -27,6 +27,7 @@ from gateway.web.carrier import DecisionCarrier
 from gateway.web.contacts_api import ContactsApi
 from gateway.web.data_attributes_api import DataAttributesApi
 from gateway.web.decision import Decision
+from gateway.web.duplicates_api import DuplicatesApi
 from gateway.web.forward_auth import ForwardAuth
 from gateway.web.headers import IdentityHeaders
 from gateway.web.health import Health
@@ -37,6 +38,7 @@ from gateway.web.openapi.document import OpenApi
 from gateway.web.problems import Problems
 from gateway.web.rate_limits import RateLimits
 from gateway.web.search_api import SearchApi
+from gateway.web.visitors_api import VisitorsApi
 
 if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore
@@ -119,8 +121,10 @@ def create_admin_app(settings: Settings, store: ContactStore, health: Health) ->
     parts: list[AdminPart] = [  # the first route that fits answers: `/contacts/{contact_id}` stands last
         OpenApi(__version__),
         DataAttributesApi(*shared),
+        VisitorsApi(*shared),
         AttachedApi(*shared),
         LifecycleApi(*shared),
+        DuplicatesApi(*shared),
         MergeApi(*shared),
         SearchApi(*shared),
         ContactsApi(*shared),

@@ -35,6 +35,7 @@ pytest.register_assert_rewrite(
             "import",
             "search",
             "attributes",
+            "visitors",
         )
     ),
     "tests.contacts.people",

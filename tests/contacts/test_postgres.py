@@ -33,6 +33,7 @@ from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
 from tests.contacts.conformance_search import SearchConformance
 from tests.contacts.conformance_signed_values import SignedValuesConformance
+from tests.contacts.conformance_visitors import VisitorsConformance
 from tests.contacts.people import principal, resolver_of
 from tests.contacts.records import WORKSPACE, contact, insert, merge, until, update
 
@@ -92,6 +93,10 @@ class TestAttributes(AttributesConformance):
 
 
 class TestUserData(UserDataConformance):
+    pass
+
+
+class TestVisitors(VisitorsConformance):
     pass
 
 

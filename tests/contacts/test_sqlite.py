@@ -28,6 +28,7 @@ from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
 from tests.contacts.conformance_search import SearchConformance
 from tests.contacts.conformance_signed_values import SignedValuesConformance
+from tests.contacts.conformance_visitors import VisitorsConformance
 from tests.contacts.records import WORKSPACE, contact, insert, until, update
 
 if TYPE_CHECKING:
@@ -81,6 +82,10 @@ class TestAttributes(AttributesConformance):
 
 
 class TestUserData(UserDataConformance):
+    pass
+
+
+class TestVisitors(VisitorsConformance):
     pass
 
 

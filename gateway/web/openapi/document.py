@@ -13,11 +13,13 @@ from gateway.web.admin_endpoints import answer
 from gateway.web.openapi.attached import ATTACHED
 from gateway.web.openapi.contacts import CONTACTS
 from gateway.web.openapi.data_attributes import ATTRIBUTE_ID, DATA_ATTRIBUTES
+from gateway.web.openapi.duplicates import DUPLICATES
 from gateway.web.openapi.health import HEALTH
 from gateway.web.openapi.lifecycle import LIFECYCLE
 from gateway.web.openapi.merges import MERGES
 from gateway.web.openapi.parts import CONTACT_ID, ERROR_LIST, Json, Noun, Operation, path_parameters, refusals
 from gateway.web.openapi.search import SEARCH
+from gateway.web.openapi.visitors import VISITORS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +34,18 @@ _ITSELF = Noun(
     schemas={"OpenApi": {"type": "object", "required": ["openapi", "info", "paths", "components"]}},
 )
 
-NOUNS: Sequence[Noun] = (CONTACTS, SEARCH, LIFECYCLE, MERGES, ATTACHED, DATA_ATTRIBUTES, HEALTH, _ITSELF)
+NOUNS: Sequence[Noun] = (
+    CONTACTS,
+    SEARCH,
+    LIFECYCLE,
+    DUPLICATES,
+    MERGES,
+    ATTACHED,
+    DATA_ATTRIBUTES,
+    VISITORS,
+    HEALTH,
+    _ITSELF,
+)
 
 _PARAMETERS = {
     "attribute_id": ("The id of a custom attribute; standard ones have none.", ATTRIBUTE_ID),
