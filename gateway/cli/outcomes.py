@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections import Counter
-from collections.abc import Sequence  # noqa: TC003 - a Struct reads its annotations
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer

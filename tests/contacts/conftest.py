@@ -33,6 +33,7 @@ pytest.register_assert_rewrite(
             "alarm",
             "logins",
             "import",
+            "backfill",
             "search",
             "attributes",
             "visitors",

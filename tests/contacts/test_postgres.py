@@ -20,6 +20,7 @@ from gateway.contacts.stores import store_for
 from gateway.errors import Outage, StoreUnusable
 from tests.contacts.conformance_alarm import AlarmConformance
 from tests.contacts.conformance_attributes import AttributesConformance, UserDataConformance
+from tests.contacts.conformance_backfill import BackfillConformance
 from tests.contacts.conformance_changing import ChangingConformance
 from tests.contacts.conformance_concurrency import ConcurrencyConformance
 from tests.contacts.conformance_duplicates import DuplicatesConformance
@@ -121,6 +122,10 @@ class TestMergeHistories(MergeHistoriesConformance):
 
 
 class TestDuplicates(DuplicatesConformance):
+    pass
+
+
+class TestBackfill(BackfillConformance):
     pass
 
 

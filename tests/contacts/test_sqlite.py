@@ -15,6 +15,7 @@ from gateway.contacts.sqlite_file import connect, execute
 from gateway.errors import Outage
 from tests.contacts.conformance_alarm import AlarmConformance
 from tests.contacts.conformance_attributes import AttributesConformance, UserDataConformance
+from tests.contacts.conformance_backfill import BackfillConformance
 from tests.contacts.conformance_changing import ChangingConformance
 from tests.contacts.conformance_concurrency import ConcurrencyConformance
 from tests.contacts.conformance_duplicates import DuplicatesConformance
@@ -110,6 +111,10 @@ class TestMergeHistories(MergeHistoriesConformance):
 
 
 class TestDuplicates(DuplicatesConformance):
+    pass
+
+
+class TestBackfill(BackfillConformance):
     pass
 
 
