@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 
 from gateway.contacts.rows import COLUMNS
-from gateway.contacts.search import FieldType, Filter, Operator, Position, Search
+from gateway.contacts.search import FieldType, Filter, Operator, Position, Search, Sort
 from gateway.identity.principal import ascii_lower
 
 if TYPE_CHECKING:
@@ -27,8 +27,11 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """The words that an engine has for what the other says differently.
 
     In `ending`, `{count}` is a number of characters. In the attributes, `{name}` is a custom attribute's name.
+    `few` is the sort key where few records are to be sorted: SQLite, which knows nothing of how many there are, would
+    rather read all in the right order; the `+` keeps it from the index of the order.
     """
 
+    few: str
     position: str
     ending: str
     attribute: str
@@ -45,6 +48,7 @@ _JSON = "(custom_attributes::json -> {name}::text)"
 _TEXT = "(custom_attributes::json ->> {name}::text)"
 
 SQLITE = Dialect(
+    few="+{key}",
     position="instr",
     ending="substr({text}, -{count})",
     attribute=_json_each("1", "type <> 'null'"),
@@ -53,6 +57,7 @@ SQLITE = Dialect(
     attribute_boolean=_json_each("atom", "type IN ('true', 'false')"),
 )
 POSTGRES = Dialect(
+    few="{key}",
     position="strpos",
     ending="right({text}, {count}::integer)",
     attribute=f"(CASE WHEN json_typeof{_JSON} <> 'null' THEN 1 END)",
@@ -94,17 +99,19 @@ def page_statement(
     dialect: Dialect, workspace_id: str, search: Search, after: Position | None, limit: int
 ) -> Statement:
     """The rows of the records after a position, in order: `COLUMNS`, then the value of the sort field."""
-    compiler = _Compiler(dialect)
-    where = compiler.live(workspace_id, search)
+    compiler = _Compiler(dialect, workspace_id)
+    where = compiler.where(search)
     field = search.sort.field
-    key = compiler.column(field) or "NULL"
+    column = key = compiler.column(field) or "NULL"
+    if search.where is not None and _finds_few(search.where, field) and not is_look_up(search):
+        key = dialect.few.format(key=key)
     direction = " DESC" if search.sort.descending else ""
     nulls = "" if field in _ALWAYS_THERE else " NULLS LAST"  # which would keep PostgreSQL from its index
-    order = f"id{direction}" if key == "NULL" else f"{key}{direction}{nulls}, id{direction}"
+    order = f"id{direction}" if column == "NULL" else f"{key}{direction}{nulls}, id{direction}"
     if after is not None:
-        where += f" AND {compiler.after(key, after, descending=search.sort.descending)}"
+        where += f" AND {compiler.after(search.sort, key, after)}"
     sql = (
-        f"SELECT {', '.join(COLUMNS)}, {key} FROM contacts WHERE {where} "  # noqa: S608 - values are bound
+        f"SELECT {', '.join(COLUMNS)}, {column} FROM contacts WHERE {where} "  # noqa: S608 - values are bound
         f"ORDER BY {order} LIMIT {compiler.bind(limit)}"
     )
     return Statement(sql, compiler.arguments)
@@ -112,35 +119,35 @@ def page_statement(
 
 def count_statement(dialect: Dialect, workspace_id: str, search: Search) -> Statement:
     """The number of matches."""
-    compiler = _Compiler(dialect)
-    where = compiler.live(workspace_id, search)
+    compiler = _Compiler(dialect, workspace_id)
+    where = compiler.where(search)
     return Statement(f"SELECT count(*) FROM contacts WHERE {where}", compiler.arguments)  # noqa: S608 - values are bound
 
 
 class _Compiler:
-    """One statement in the making. Each parameter is used once, so that they occur in their order."""
+    """One statement in the making. Parameters are bound in the order in which they first occur."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, workspace_id: str) -> None:
         self._dialect = dialect
         self.arguments: list[Value] = []
+        self._live = f"workspace_id = {self.bind(workspace_id)} AND state = 'live'"
 
     def bind(self, value: Value) -> str:
         self.arguments.append(value)
         return f"${len(self.arguments)}"
 
-    def live(self, workspace_id: str, search: Search) -> str:
-        """The condition for the live records of a workspace that match."""
-        condition = f"workspace_id = {self.bind(workspace_id)} AND state = 'live'"
-        return condition if search.where is None else f"{condition} AND {self._node(search.where)}"
+    def where(self, search: Search) -> str:
+        """The condition for the live records of the workspace that match."""
+        return self._live if search.where is None else f"{self._live} AND {self._node(search.where)}"
 
-    def after(self, key: str, position: Position, *, descending: bool) -> str:
+    def after(self, sort: Sort, key: str, position: Position) -> str:
         """The condition for what comes later in the order."""
-        beyond = "<" if descending else ">"
+        beyond = "<" if sort.descending else ">"
         if position.value is None:
-            nothing = "" if key == "NULL" else f"{key} IS NULL AND "
+            nothing = "" if self.column(sort.field) is None else f"{key} IS NULL AND "
             return f"({nothing}id {beyond} {self.bind(position.id)})"
         later = f"({key}, id) {beyond} ({self.bind(position.value)}, {self.bind(position.id)})"
-        return later if key in _ALWAYS_THERE else f"({later} OR {key} IS NULL)"
+        return later if sort.field in _ALWAYS_THERE else f"({later} OR {key} IS NULL)"
 
     def column(self, field: str) -> str | None:
         """The expression for a standard field that differs from record to record, else None."""
@@ -151,6 +158,10 @@ class _Compiler:
     def _node(self, node: Filter | Group) -> str:
         if isinstance(node, Filter):
             return self._filter(node)
+        if not node.every and _finds_few(node):
+            # One index for each alternative: SQLite, from OR, would rather read all records of the workspace.
+            ids = f"SELECT id FROM contacts WHERE {self._live}"  # noqa: S608 - values are bound
+            return f"id IN ({' UNION '.join(f'{ids} AND {self._node(member)}' for member in node.members)})"
         word = " AND " if node.every else " OR "
         return f"({word.join(self._node(member) for member in node.members)})"
 
@@ -234,6 +245,25 @@ class _Compiler:
         """The numbers of custom attributes compare as doubles, times among them."""
         number = asked.custom and asked.type in (FieldType.NUMBER, FieldType.TIME, FieldType.DAY)
         return self.bind(float(value) if number else value)
+
+
+def is_look_up(search: Search) -> bool:
+    """Whether it reads a page of one index, in its order, and no more."""
+    asked = search.where
+    if not isinstance(asked, Filter) or asked.custom or asked.value is None or search.sort != Sort():
+        return False
+    return asked.operator is Operator.EQUAL and asked.field in {"id", "external_id", "email"}
+
+
+def _finds_few(node: Filter | Group, sort_field: str | None = None) -> bool:
+    """Whether it picks records by an index, usually few of them, and another one than that of the order."""
+    if not isinstance(node, Filter):
+        return (any if node.every else all)(_finds_few(member, sort_field) for member in node.members)
+    if node.custom or node.value is None:
+        return False
+    if node.field in _BEGINNINGS:
+        return node.operator in (Operator.EQUAL, Operator.IN, Operator.STARTS)
+    return node.field in {"created_at", "updated_at"} - {sort_field} and node.operator is not Operator.NOT_EQUAL
 
 
 def _one_of(places: Sequence[str]) -> str:

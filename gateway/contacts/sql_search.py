@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from gateway.contacts.fetching import Fetching
 from gateway.contacts.rows import COLUMNS, check_storable, contact_of
-from gateway.contacts.search import Filter, Hit, Operator, Position, Search, Sort
-from gateway.contacts.search_sql import SQLITE, Dialect, count_statement, page_statement
+from gateway.contacts.search import Hit, Position, Search
+from gateway.contacts.search_sql import SQLITE, Dialect, count_statement, is_look_up, page_statement
 from gateway.errors import SearchProblem, SearchRefused
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class SqlSearch(Fetching):
         """See `ContactSearch.search`."""
         check_storable((workspace_id,))
         statement = page_statement(self.dialect, workspace_id, search, after, limit)
-        if _is_look_up(search):
+        if is_look_up(search):  # it need not queue behind those that read all
             rows = await self._fetch(statement.sql, *statement.arguments)
         else:
             rows = await self._bounded(statement, seconds)
@@ -61,11 +61,3 @@ class SqlSearch(Fetching):
         """
         del seconds
         return await self._scan(sql, *arguments)
-
-
-def _is_look_up(search: Search) -> bool:
-    """Whether it reads a page of one index and no more, so that it need not queue behind those that read all."""
-    asked = search.where
-    if not isinstance(asked, Filter) or asked.custom or asked.value is None or search.sort != Sort():
-        return False
-    return asked.operator is Operator.EQUAL and asked.field in {"id", "external_id", "email"}

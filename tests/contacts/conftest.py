@@ -27,6 +27,7 @@ pytest.register_assert_rewrite(
             "durability",
             "merging",
             "merge_histories",
+            "merge_races",
             "model",
             "resolver",
             "signed_values",

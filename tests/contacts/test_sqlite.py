@@ -24,6 +24,7 @@ from tests.contacts.conformance_finding import FindingConformance
 from tests.contacts.conformance_import import ImportConformance
 from tests.contacts.conformance_logins import LoginsConformance
 from tests.contacts.conformance_merge_histories import MergeHistoriesConformance
+from tests.contacts.conformance_merge_races import MergeRacesConformance
 from tests.contacts.conformance_merging import MergingConformance
 from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
@@ -107,6 +108,10 @@ class TestMerging(MergingConformance):
 
 
 class TestMergeHistories(MergeHistoriesConformance):
+    pass
+
+
+class TestMergeRaces(MergeRacesConformance):
     pass
 
 
