@@ -48,7 +48,7 @@ class Event(Struct, frozen=True, kw_only=True):
 
     `kind` is one of created, linked, updated, email_changed, email_conflict, shared_user_id, restored, archived,
     blocked, unblocked, merged, unmerged, deleted. `actor` says who in words such as `issuer:messenger`,
-    `access_token:<id>` or `command`.
+    `user_data:messenger` (what came beside its token, unsigned), `access_token:<id>` or `command`.
     """
 
     workspace_id: str

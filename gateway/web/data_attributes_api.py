@@ -60,18 +60,24 @@ class DataAttributesApi(AdminEndpoints):
         return answer(data_attribute_json(attribute))
 
     async def update(self, request: Request) -> Response:
-        """Change or archive a custom attribute; see the module for the warning."""
+        """Change or archive a custom attribute; see the module for the warning.
+
+        The contacts are counted first: when that is an outage, nothing has been archived.
+        """
         workspace = self.permitted(request, Scope.CONTACTS_WRITE)
         values = await json_object(request)
         attribute_id = _id_of(request)
+        concerned = 0
+        if values.get("archived") is True:
+            for standing in await self.store.data_attributes(workspace):
+                if standing.id == attribute_id and standing.model is Model.CONTACT:
+                    concerned = await self.store.count_without_external_id(workspace, standing.name)
         attribute = await self.store.write(
             lambda transaction: AttributeEditor(transaction, workspace, now=self.clock()).update(attribute_id, values)
         )
         body = data_attribute_json(attribute)
-        if values.get("archived") is True and attribute.model is Model.CONTACT:
-            count = await self.store.count_without_external_id(workspace, attribute.name)
-            if count:
-                body["warning"] = _warning(attribute.name, count)
+        if concerned:
+            body["warning"] = _warning(attribute.name, concerned)
         return answer(body)
 
 

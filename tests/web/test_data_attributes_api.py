@@ -241,6 +241,8 @@ def test_s17_archiving_says_that_it_copies_nothing(server: Server) -> None:
     for contact in (without, lead):
         assert server.admin("GET", f"/contacts/{contact['id']}").json() == contact
         assert contact["external_id"] is None
+    query = {"field": "custom_attributes.User ID", "operator": "=", "value": "u-17"}
+    assert server.admin("POST", "/contacts/search", {"query": query}).json()["total_count"] == 3
     assert "User ID" in listed(server, "?include_archived=true")
     # It warns each time it is told to archive, and no longer when nobody is left without an external_id.
     assert server.admin("PUT", path, {"archived": True}).json()["warning"] == reply["warning"]
