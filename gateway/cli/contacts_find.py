@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -19,8 +20,6 @@ from gateway.errors import Refusal
 from gateway.identity.principal import normalise_email
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gateway.contacts.store import ContactStore
 
 EXAMPLES = examples(

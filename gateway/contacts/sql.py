@@ -33,6 +33,7 @@ from gateway.contacts.rows import (
 from gateway.contacts.sql_attributes import SqlAttributeReader, SqlAttributeTransaction
 from gateway.contacts.sql_bulk import SqlBulkReader, SqlBulkTransaction
 from gateway.contacts.sql_duplicates import SqlDuplicateReader
+from gateway.contacts.sql_imports import SqlImportReader, SqlImportWriter
 from gateway.contacts.sql_mentions import SqlMentions
 from gateway.contacts.sql_merges import SqlMergeReader, SqlMergeWriter
 from gateway.contacts.sql_put_away import SqlPutAwayReader
@@ -81,8 +82,8 @@ MERGE = (
 DELETE = "DELETE FROM contacts WHERE workspace_id = $1 AND id = $2 RETURNING id"
 FORGET = "UPDATE contact_events SET before = '{}', after = '{}' WHERE workspace_id = $1 AND contact_id = $2"
 _EVENTS = f"SELECT {_list(EVENT_COLUMNS)} FROM contact_events WHERE workspace_id = $1 AND contact_id = $2"
-EVENTS = f"{_EVENTS} ORDER BY seq DESC LIMIT $3"
-EVENTS_OF_KIND = f"{_EVENTS} AND kind = $3 AND kind <> 'created' ORDER BY seq DESC LIMIT $4"
+EVENTS = f"{_EVENTS} ORDER BY seq DESC LIMIT $3 OFFSET $4"
+EVENTS_OF_KIND = f"{_EVENTS} AND kind = $3 AND kind <> 'created' ORDER BY seq DESC LIMIT $4 OFFSET $5"
 RECORD = f"INSERT INTO contact_events ({_list(EVENT_COLUMNS)}) VALUES ({_places(len(EVENT_COLUMNS))}) RETURNING seq"
 FIND_ACCESS_TOKEN = f"SELECT {_list(ACCESS_TOKEN_COLUMNS)} FROM access_tokens WHERE digest = $1"
 ACCESS_TOKENS = f"SELECT {_list(ACCESS_TOKEN_COLUMNS)} FROM access_tokens ORDER BY created_at, id"
@@ -117,7 +118,9 @@ _ATTEMPTS = 3  # a holder can vanish between the statement that met it and the o
 _LOST = Outage(Code.STORE_UNAVAILABLE, "an identifier was taken and released over and over")
 
 
-class SqlReader(SqlAttributeReader, SqlBulkReader, SqlMergeReader, SqlPutAwayReader, SqlSearch, SqlDuplicateReader):
+class SqlReader(
+    SqlAttributeReader, SqlBulkReader, SqlImportReader, SqlMergeReader, SqlPutAwayReader, SqlSearch, SqlDuplicateReader
+):
     """The look-ups of `ContactReader` over one way to run a statement."""
 
     async def find(self, workspace_id: str, contact_id: str) -> Contact | None:
@@ -145,14 +148,14 @@ class SqlReader(SqlAttributeReader, SqlBulkReader, SqlMergeReader, SqlPutAwayRea
         return [contact_of(row) for row in await self._fetch(sql, workspace_id, email, limit)]
 
     async def events(
-        self, workspace_id: str, contact_id: str, *, limit: int = 100, kind: str | None = None
+        self, workspace_id: str, contact_id: str, *, limit: int = 100, skip: int = 0, kind: str | None = None
     ) -> Sequence[Event]:
         """See `ContactReader.events`."""
         check_storable((workspace_id, contact_id, kind))
         if kind is None:
-            rows = await self._fetch(EVENTS, workspace_id, contact_id, limit)
+            rows = await self._fetch(EVENTS, workspace_id, contact_id, limit, skip)
         else:
-            rows = await self._fetch(EVENTS_OF_KIND, workspace_id, contact_id, kind, limit)
+            rows = await self._fetch(EVENTS_OF_KIND, workspace_id, contact_id, kind, limit, skip)
         return [event_of(row) for row in rows]
 
     async def find_access_token(self, digest: bytes) -> AccessToken | None:
@@ -173,7 +176,9 @@ class SqlReader(SqlAttributeReader, SqlBulkReader, SqlMergeReader, SqlPutAwayRea
         ]
 
 
-class SqlTransaction(SqlReader, SqlAttributeTransaction, SqlBulkTransaction, SqlMergeWriter, SqlMentions):
+class SqlTransaction(
+    SqlReader, SqlAttributeTransaction, SqlBulkTransaction, SqlImportWriter, SqlMergeWriter, SqlMentions
+):
     """The writes of `ContactTransaction`; `changed` collects what the subscribers must hear after the commit.
 
     A new record is no change: nobody was ever told anything about it. A step that fails may leave its record there,

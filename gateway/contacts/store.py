@@ -27,6 +27,7 @@ from msgspec import Struct
 from gateway.contacts.attributes import AttributeReader, AttributeTransaction
 from gateway.contacts.bulk import BulkReader, BulkTransaction
 from gateway.contacts.duplicates import DuplicateReader
+from gateway.contacts.imports import ImportReader, ImportWriter
 from gateway.contacts.merge_journal import MergeReader, MergeWriter
 from gateway.contacts.put_away import PutAwayReader
 from gateway.contacts.search import ContactSearch
@@ -60,7 +61,9 @@ class Event(Struct, frozen=True, kw_only=True):
     after: dict[str, Any] = {}
 
 
-class ContactReader(AttributeReader, BulkReader, MergeReader, PutAwayReader, ContactSearch, DuplicateReader, Protocol):
+class ContactReader(
+    AttributeReader, BulkReader, ImportReader, MergeReader, PutAwayReader, ContactSearch, DuplicateReader, Protocol
+):
     """The look-ups; a transaction offers them too, and there they see its own writes."""
 
     async def find(self, workspace_id: str, contact_id: str) -> Contact | None:
@@ -81,9 +84,9 @@ class ContactReader(AttributeReader, BulkReader, MergeReader, PutAwayReader, Con
         """
 
     async def events(
-        self, workspace_id: str, contact_id: str, *, limit: int = 100, kind: str | None = None
+        self, workspace_id: str, contact_id: str, *, limit: int = 100, skip: int = 0, kind: str | None = None
     ) -> Sequence[Event]:
-        """The history of a record, newest first, at most `limit` lines.
+        """The history of a record, newest first, at most `limit` lines behind the newest `skip`.
 
         `kind` picks the lines of one kind of change, however many others there are; `created` is no change.
         """
@@ -95,7 +98,7 @@ class ContactReader(AttributeReader, BulkReader, MergeReader, PutAwayReader, Con
         """All access tokens of all workspaces, oldest first."""
 
 
-class ContactTransaction(ContactReader, AttributeTransaction, BulkTransaction, MergeWriter, Protocol):
+class ContactTransaction(ContactReader, AttributeTransaction, BulkTransaction, ImportWriter, MergeWriter, Protocol):
     """What `work` may do inside `ContactStore.write`."""
 
     async def lock(self, workspace_id: str, *identifiers: str) -> None:

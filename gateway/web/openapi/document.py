@@ -15,6 +15,7 @@ from gateway.web.openapi.contacts import CONTACTS
 from gateway.web.openapi.data_attributes import ATTRIBUTE_ID, DATA_ATTRIBUTES
 from gateway.web.openapi.duplicates import DUPLICATES
 from gateway.web.openapi.health import HEALTH
+from gateway.web.openapi.history import HISTORY
 from gateway.web.openapi.lifecycle import LIFECYCLE
 from gateway.web.openapi.merges import MERGES
 from gateway.web.openapi.parts import CONTACT_ID, ERROR_LIST, Json, Noun, Operation, path_parameters, refusals
@@ -39,6 +40,7 @@ NOUNS: Sequence[Noun] = (
     SEARCH,
     LIFECYCLE,
     DUPLICATES,
+    HISTORY,
     MERGES,
     ATTACHED,
     DATA_ATTRIBUTES,
