@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from gateway.contacts.attributes import Catalogue
 from gateway.contacts.csv_cells import guarded, spelled
-from gateway.contacts.csv_import import CsvImport, MatchRule, Outcome, RowResult
+from gateway.contacts.csv_import import CsvImport, Outcome, RowResult
 from gateway.contacts.csv_job import largest_batch
 from gateway.contacts.csv_layout import ERROR_COLUMNS, Layout
 from gateway.contacts.csv_report import csv_text
 from gateway.contacts.digests import Digests
+from gateway.contacts.match_rule import MatchRule
 from gateway.contacts.rehearsal import Rehearsal
 
 if TYPE_CHECKING:

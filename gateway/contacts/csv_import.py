@@ -28,6 +28,7 @@ from gateway.contacts.csv_cells import spelled
 from gateway.contacts.csv_layout import RowProblem, RowRejected, Values, rejected
 from gateway.contacts.digests import Digests
 from gateway.contacts.editing import Editor
+from gateway.contacts.match_rule import MatchRule
 from gateway.errors import ChangeRefused, ContactConflict, Refusal
 from gateway.identity.principal import Proof
 
@@ -42,14 +43,6 @@ BATCH_SECONDS = 0.05
 """How long one transaction is meant to take; it is ended early at twice that."""
 
 _FIRST_BATCH, _LEAST_BATCH = 250, 20
-
-
-class MatchRule(StrEnum):
-    """What finds the record of a row. No rule falls through from an id that was given to a weaker one."""
-
-    ID = "id"
-    EXTERNAL_ID = "external_id"
-    EMAIL_IF_UNSET = "email-if-unset"
 
 
 class Outcome(StrEnum):
@@ -359,7 +352,7 @@ class _Batch:
             return Outcome.UNCHANGED, standing.id
         self._doubt(standing)
         kind = "linked" if links else "updated"
-        self._doubt(await self._editor.update(standing.id, changes, kind=kind, restores=True))
+        self._doubt(await self._editor.update(standing.id, changes, kind=kind, restores=True, held=True))
         return Outcome.LINKED if links else Outcome.UPDATED, standing.id
 
     async def _match(self, values: Values) -> tuple[Contact | None, bool]:

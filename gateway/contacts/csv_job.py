@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from gateway.contacts.attribute_editing import AttributeEditor
 from gateway.contacts.attributes import Catalogue, DataType, Model
-from gateway.contacts.csv_import import CsvImport, MatchRule
+from gateway.contacts.csv_import import CsvImport
 from gateway.contacts.csv_layout import Layout, Unknown, is_known
 from gateway.contacts.csv_rows import CsvFile
+from gateway.contacts.match_rule import MatchRule
 from gateway.contacts.rehearsal import Rehearsal
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from gateway.contacts import schema_attributes, schema_lifecycle, schema_merges, schema_search
+from gateway.contacts import schema_attributes, schema_imports, schema_lifecycle, schema_merges, schema_search
 from gateway.errors import StoreUnusable
 
 
@@ -115,12 +115,19 @@ MIGRATIONS: tuple[Migration, ...] = (
     ),
     Migration(
         name="search, attributes, merges, imports",
-        sqlite=(*schema_lifecycle.SQLITE, *schema_attributes.SQLITE, *schema_merges.SQLITE, *schema_search.SQLITE),
+        sqlite=(
+            *schema_lifecycle.SQLITE,
+            *schema_attributes.SQLITE,
+            *schema_merges.SQLITE,
+            *schema_search.SQLITE,
+            *schema_imports.SQLITE,
+        ),
         postgres=(
             *schema_lifecycle.POSTGRES,
             *schema_attributes.POSTGRES,
             *schema_merges.POSTGRES,
             *schema_search.POSTGRES,
+            *schema_imports.POSTGRES,
         ),
     ),
 )

@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from gateway.contacts.attribute_editing import AttributeEditor
 from gateway.contacts.contact import Role, State
 from gateway.contacts.csv_export import exported
-from gateway.contacts.csv_import import MatchRule, Outcome
+from gateway.contacts.csv_import import Outcome
 from gateway.contacts.csv_layout import Unknown
 from gateway.contacts.csv_rows import CsvProblem
+from gateway.contacts.match_rule import MatchRule
 from gateway.contacts.stores import store_for
 from gateway.identity.principal import Proof
 from tests.contacts.imports import everybody, import_rows

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.contacts.contact import Contact
-    from gateway.contacts.csv_import import MatchRule, RowResult
+    from gateway.contacts.csv_import import RowResult
+    from gateway.contacts.match_rule import MatchRule
     from gateway.contacts.store import ContactStore
 
 
