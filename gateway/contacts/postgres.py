@@ -67,6 +67,7 @@ class PostgresStore(SqlReader):
     def __init__(self, url: str, connections: int = 16) -> None:
         self._url = url
         self._connections = Connections(url, connections)
+        self._searches = asyncio.Semaphore(max(1, connections // 4))  # the others are left to logins and look-ups
         self._changes = Changes(time.monotonic)
         self._listening: asyncio.Task[None] | None = None
 
@@ -168,7 +169,14 @@ class PostgresStore(SqlReader):
         return await self._on_a_connection(lambda held: held.fetch(sql, *arguments))
 
     async def _search(self, seconds: float, sql: str, *arguments: Any) -> Sequence[Row]:
-        return await self._on_a_connection(lambda held: held.fetch_once(seconds, sql, *arguments))
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        async with asyncio.timeout_at(end):
+            await self._searches.acquire()
+        try:
+            return await self._on_a_connection(lambda held: held.fetch_once(end - loop.time(), sql, *arguments))
+        finally:
+            self._searches.release()
 
     async def _on_a_connection(self, fetch: Callable[[Held], Awaitable[Sequence[Row]]]) -> Sequence[Row]:
         lost = False

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -300,7 +301,8 @@ def access_token(server: Server, *scopes: Scope, revoked: bool = False, workspac
             assert await transaction.revoke_access_token(token.id, now=now)
 
     async def put() -> None:
-        store = store_for(f"sqlite:///{server.folder / 'contacts.db'}")
+        settings = tomllib.loads((server.folder / "gateway.toml").read_text())
+        store = store_for(settings["store"]["url"])
         await store.open()
         await store.write(work)
         await store.close()
