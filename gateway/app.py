@@ -32,6 +32,7 @@ from gateway.web.forward_auth import ForwardAuth
 from gateway.web.headers import IdentityHeaders
 from gateway.web.health import Health
 from gateway.web.history_api import HistoryApi
+from gateway.web.imports_api import ImportsApi
 from gateway.web.lifecycle_api import LifecycleApi
 from gateway.web.merge_api import MergeApi
 from gateway.web.messenger import Login, Me
@@ -126,6 +127,7 @@ def create_admin_app(settings: Settings, store: ContactStore, health: Health) ->
         AttachedApi(*shared),
         LifecycleApi(*shared),
         DuplicatesApi(*shared),
+        ImportsApi(*shared, settings.store.url),
         HistoryApi(*shared),
         MergeApi(*shared),
         SearchApi(*shared),

@@ -16,6 +16,7 @@ from gateway.web.openapi.data_attributes import ATTRIBUTE_ID, DATA_ATTRIBUTES
 from gateway.web.openapi.duplicates import DUPLICATES
 from gateway.web.openapi.health import HEALTH
 from gateway.web.openapi.history import HISTORY
+from gateway.web.openapi.imports import IMPORTS
 from gateway.web.openapi.lifecycle import LIFECYCLE
 from gateway.web.openapi.merges import MERGES
 from gateway.web.openapi.parts import CONTACT_ID, ERROR_LIST, Json, Noun, Operation, path_parameters, refusals
@@ -42,6 +43,7 @@ NOUNS: Sequence[Noun] = (
     DUPLICATES,
     HISTORY,
     MERGES,
+    IMPORTS,
     ATTACHED,
     DATA_ATTRIBUTES,
     VISITORS,
@@ -52,6 +54,7 @@ NOUNS: Sequence[Noun] = (
 _PARAMETERS = {
     "attribute_id": ("The id of a custom attribute; standard ones have none.", ATTRIBUTE_ID),
     "contact_id": ("The contact's own id.", CONTACT_ID),
+    "job_id": ("The id of an import.", CONTACT_ID),
     "external_id": ("Percent-encoded once: `%2F` stays part of the id.", {"type": "string", "minLength": 1}),
 }
 
