@@ -80,7 +80,6 @@ MERGE = (
     "WHERE workspace_id = $3 AND id = $4 RETURNING id"
 )
 DELETE = "DELETE FROM contacts WHERE workspace_id = $1 AND id = $2 RETURNING id"
-FORGET = "UPDATE contact_events SET before = '{}', after = '{}' WHERE workspace_id = $1 AND contact_id = $2"
 _EVENTS = f"SELECT {_list(EVENT_COLUMNS)} FROM contact_events WHERE workspace_id = $1 AND contact_id = $2"
 EVENTS = f"{_EVENTS} ORDER BY seq DESC LIMIT $3 OFFSET $4"
 EVENTS_OF_KIND = f"{_EVENTS} AND kind = $3 AND kind <> 'created' ORDER BY seq DESC LIMIT $4 OFFSET $5"
@@ -225,9 +224,8 @@ class SqlTransaction(
         absorbed = await self.absorbed(workspace_id, contact_id)
         for gone in (contact_id, *absorbed):
             await self._changes_answer_of(workspace_id, gone)
+            await self._forget(workspace_id, gone)
             await self._fetch(DELETE, workspace_id, gone)
-            await self._fetch(FORGET, workspace_id, gone)
-            await self._forget_mentions(workspace_id, gone)
             await self._erase_kept(workspace_id, gone)
 
     async def merge(self, workspace_id: str, source_id: str, into_id: str, *, now: int) -> None:

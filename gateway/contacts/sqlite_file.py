@@ -81,6 +81,8 @@ def connect(path: Path, *, patience: float = WRITER_PATIENCE) -> apsw.Connection
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         _check_ours(connection, path)
         connection.execute("PRAGMA synchronous = FULL")
+        # What is deleted is overwritten, not merely marked as free: a deleted person leaves the file, too.
+        connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA fullfsync = ON")  # macOS: its fsync alone leaves data in the disk's cache
         connection.execute("PRAGMA cache_size = -65536")
     except BaseException as error:

@@ -24,6 +24,7 @@ pytest.register_assert_rewrite(
             "changing",
             "concurrency",
             "duplicates",
+            "forgetting",
             "durability",
             "merging",
             "merge_histories",

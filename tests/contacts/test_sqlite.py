@@ -21,6 +21,7 @@ from tests.contacts.conformance_concurrency import ConcurrencyConformance
 from tests.contacts.conformance_duplicates import DuplicatesConformance
 from tests.contacts.conformance_durability import DurabilityConformance
 from tests.contacts.conformance_finding import FindingConformance
+from tests.contacts.conformance_forgetting import ForgettingConformance
 from tests.contacts.conformance_import import ImportConformance
 from tests.contacts.conformance_logins import LoginsConformance
 from tests.contacts.conformance_merge_histories import MergeHistoriesConformance
@@ -124,6 +125,10 @@ class TestBackfill(BackfillConformance):
 
 
 class TestImport(ImportConformance):
+    pass
+
+
+class TestForgetting(ForgettingConformance):
     pass
 
 
