@@ -352,7 +352,7 @@ class _Batch:
             return Outcome.UNCHANGED, standing.id
         self._doubt(standing)
         kind = "linked" if links else "updated"
-        self._doubt(await self._editor.update(standing.id, changes, kind=kind, restores=True, held=True))
+        self._doubt(await self._editor.update(standing.id, changes, kind=kind, restores=True))
         return Outcome.LINKED if links else Outcome.UPDATED, standing.id
 
     async def _match(self, values: Values) -> tuple[Contact | None, bool]:

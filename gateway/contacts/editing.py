@@ -12,6 +12,7 @@ from msgspec.structs import asdict, replace
 
 from gateway.contacts.attributes import Catalogue
 from gateway.contacts.contact import Contact, Role, State, is_contact_id, mint_contact_id
+from gateway.contacts.signed_values import differ
 from gateway.contacts.store import Event
 from gateway.errors import (
     ChangeProblem,
@@ -33,7 +34,8 @@ ATTRIBUTES_LIMIT = 250
 """How many custom attributes a contact holds at most."""
 
 _NOT_WRITTEN = {"workspace_id", "id", "created_at", "updated_at", "identified_at", "state", "merged_into"}
-"""The fields of a contact that no edit writes; the history keeps all others."""
+_WRITTEN = tuple(name for name in Contact.__struct_fields__ if name not in _NOT_WRITTEN)
+"""The fields of a contact that edits write; the history keeps these."""
 
 
 class Editor:
@@ -93,6 +95,9 @@ class Editor:
 
         `kind` names the change in the history. `restores` brings an archived record back on the way.
         """
+        if claimed := identifiers_of(fields.get("external_id"), fields.get("email")):
+            # Before the record, as a login holds them: nobody waits for somebody who waits for him.
+            await self._transaction.lock(self._workspace, *claimed)
         standing = await self.standing(contact_id)
         archived = standing.state is State.ARCHIVED
         if standing.state is not State.LIVE and not (restores and archived):
@@ -104,7 +109,7 @@ class Editor:
         if written_again and standing.email_proof is Proof.SIGNED:
             del written["email_proof"]  # what a token signed is not proven less by an operator's copy of it
         contact = replace(standing, **written, state=State.LIVE)
-        if contact == standing:
+        if contact == standing and not _retyped(standing, contact):
             return standing
         contact = replace(contact, updated_at=self._now)
         await self._check_identifiers(contact, standing=standing)
@@ -176,8 +181,11 @@ class Editor:
     async def _check_identifiers(self, contact: Contact, *, standing: Contact | None) -> None:
         """Hold the identifiers, and refuse those of another record: 409, or 422 for the id of a contact (S4, R34)."""
         external_id, email = contact.external_id, contact.email
-        held = {"user_id": external_id, "email": email}
-        await self._transaction.lock(self._workspace, *(f"{kind}:{value}" for kind, value in held.items() if value))
+        claimed = identifiers_of(external_id, email)
+        if standing is not None and standing.role is contact.role:
+            claimed -= identifiers_of(standing.external_id, standing.email)
+        if claimed:
+            await self._transaction.lock(self._workspace, *claimed)
         if external_id and (standing is None or standing.external_id != external_id):
             holder = await self._transaction.find_by_external_id(self._workspace, external_id)
             if holder is not None:
@@ -227,6 +235,18 @@ class Editor:
 _STATE_CHANGES = {State.ARCHIVED: "archived", State.BLOCKED: "blocked", State.LIVE: "restored"}
 
 
+def identifiers_of(external_id: str | None, email: str | None) -> set[str]:
+    """What a login with them would lock."""
+    named = {"user_id": external_id, "email": email}
+    return {f"{kind}:{value}" for kind, value in named.items() if value}
+
+
+def _retyped(standing: Contact, contact: Contact) -> bool:
+    """Whether a custom attribute changed its type alone: to Python, `true` and 1 are one."""
+    old, new = standing.custom_attributes, contact.custom_attributes
+    return any(differ(old[name], value) for name, value in new.items())
+
+
 def conflict_with(holder: Contact, field: str) -> ContactConflict:
     """What to raise when a record holds what another one asks for."""
     archived, blocked = holder.state is State.ARCHIVED, holder.state is State.BLOCKED
@@ -235,5 +255,4 @@ def conflict_with(holder: Contact, field: str) -> ContactConflict:
 
 def changed_fields(other: Mapping[str, Any], contact: Contact) -> dict[str, Any]:
     """The fields in which a contact differs from another's, as the history keeps them."""
-    fields = {name: value for name, value in asdict(contact).items() if name not in _NOT_WRITTEN}
-    return {name: value for name, value in fields.items() if value != other.get(name)}
+    return {name: value for name in _WRITTEN if (value := getattr(contact, name)) != other.get(name)}

@@ -7,14 +7,19 @@ by somebody's explicit word.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from gateway.contacts.contact import Contact, Role, State
-from gateway.contacts.editing import Editor, changed_fields, conflict_with
+from gateway.contacts.editing import Editor, changed_fields, conflict_with, identifiers_of
 from gateway.contacts.merge_journal import Kept, Merge
 from gateway.contacts.merging import UNDO_SECONDS, Because, KeptChange, Plan, plan_of, restored
 from gateway.errors import ChangeProblem, ChangeRefused, ContactNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
 
 _HOLDERS = 1_000  # of one email, that a merge looks at
 
@@ -107,7 +112,9 @@ class Merger(Editor):
         stored = await self._transaction.stored(self._workspace, source_id)
         if stored is None:
             raise ContactNotFound(source_id)
-        await self._hold(source_id, stored.merged_into or source_id)
+        survivor_id = stored.merged_into or source_id
+        line = await self._transaction.last_merge_into(self._workspace, survivor_id)
+        await self._hold(source_id, survivor_id, identifiers=_identifiers_kept(line))
         standing = await self._transaction.find(self._workspace, source_id)
         if standing is None:
             raise ContactNotFound(source_id)
@@ -121,20 +128,23 @@ class Merger(Editor):
             raise _not_undone("what the merge had kept was erased")
         if self._now - merge.merged_at > UNDO_SECONDS:
             raise _not_undone(f"a merge can be undone for {UNDO_SECONDS // 86_400} days")
-        await self._hold_identifiers(merge.kept.source)
+        await self._transaction.lock(self._workspace, *_identifiers_kept(merge))  # held, but for a race just now
         return merge, merge.kept, standing
 
-    async def _hold(self, *contact_ids: str) -> None:
-        """Hold the identifiers of records, as a login does, and then the records, in order: nobody waits crosswise."""
-        stored = [await self._transaction.stored(self._workspace, contact_id) for contact_id in contact_ids]
-        await self._hold_identifiers(*filter(None, stored))
-        for contact_id in sorted(contact_ids):
-            await self._transaction.find(self._workspace, contact_id)
+    async def _hold(self, *contact_ids: str, identifiers: AbstractSet[str] = frozenset()) -> None:
+        """Hold identifiers, those of records among them, and then the records, in order.
 
-    async def _hold_identifiers(self, *contacts: Contact) -> None:
-        held = {f"user_id:{one.external_id}" for one in contacts if one.external_id}
-        held |= {f"email:{one.email}" for one in contacts if one.email}
+        A login holds them in the same order, so that nobody waits for somebody who waits for him.
+        """
+        held, records = set(identifiers), set(contact_ids)
+        for contact_id in contact_ids:
+            stored = await self._transaction.stored(self._workspace, contact_id)
+            if stored is not None:
+                held |= identifiers_of(stored.external_id, stored.email)
+                records.add(stored.merged_into or contact_id)  # who looks for it is led there
         await self._transaction.lock(self._workspace, *held)
+        for contact_id in sorted(records):
+            await self._transaction.find(self._workspace, contact_id)
 
     async def _holders(self, contact: Contact, *, besides: Contact) -> list[Contact]:
         """The other records with a contact's email, also those that are put away: they keep what is theirs."""
@@ -154,6 +164,12 @@ class Merger(Editor):
 
 
 _PROBLEMS = {Because.USERS_NOT_SHARED: ChangeProblem.MERGE_NOT_DUPLICATES}
+
+
+def _identifiers_kept(merge: Merge | None) -> set[str]:
+    """The identifiers that the source will have again."""
+    kept = merge.kept if merge else None
+    return identifiers_of(kept.source.external_id, kept.source.email) if kept else set()
 
 
 def _not_undone(message: str) -> ChangeRefused:
