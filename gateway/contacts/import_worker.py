@@ -1,7 +1,8 @@
 """An import job in a process of its own, so that no login waits for its work.
 
-`python -m gateway.contacts.import_worker` is what the admin listener starts. Standard input brings one line of JSON (an `Assignment`), and its end means that whoever started the job is gone: it
-stops after the batch that it is at. However a job ends, the store says so; one that was killed falls silent instead.
+`python -m gateway.contacts.import_worker` is what the admin listener starts. Standard input brings one line of JSON (an
+`Assignment`), and its end means that whoever started the job is gone: it stops after the batch that it is at. However a
+job ends, the store says so; one that was killed falls silent instead.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from gateway.contacts.csv_report import Report
 from gateway.contacts.csv_rows import CsvProblem
 from gateway.contacts.imports import ImportJob, JobState
 from gateway.contacts.stores import store_for
-from gateway.errors import GatewayError
+from gateway.errors import ChangeRefused
 from gateway.identity.principal import IdRules
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class _Worker:
             await self._import()
         except CsvProblem as problem:
             await self._say(state=JobState.FAILED, problem=problem.code, message=str(problem))
-        except GatewayError as error:
-            await self._say(state=JobState.FAILED, problem="failed", message=str(error))
+        except ChangeRefused as error:  # an attribute that cannot be declared
+            await self._say(state=JobState.FAILED, problem=str(error.problem), message=error.message)
 
     async def _import(self) -> None:
         assignment = self._assignment

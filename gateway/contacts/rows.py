@@ -58,6 +58,7 @@ INTEGER_COLUMNS = frozenset(
 EVENT_COLUMNS = ("workspace_id", "contact_id", "kind", "actor", "at", "before", "after")
 ACCESS_TOKEN_COLUMNS = ("id", "workspace_id", "name", "scopes", "created_at", "revoked_at")
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _WIDTH = len(COLUMNS)
 _MERGED_INTO = COLUMNS.index("merged_into")
 _SURVIVOR_ID = _WIDTH + COLUMNS.index("id")
@@ -139,13 +140,13 @@ def row_of(contact: Contact) -> tuple[Any, ...]:
 
 def check_storable(values: Sequence[object]) -> None:
     """`ValueError` for a text with NUL or half of a surrogate pair, or an integer beyond 64 bits."""
+    text = "".join([value for value in values if isinstance(value, str)])  # one look at all of them
+    if "\0" in text:
+        raise ValueError("a text with NUL cannot be kept")
+    if not text.isascii():
+        text.encode()  # UnicodeEncodeError is a ValueError
     for value in values:
-        if isinstance(value, str):
-            if "\0" in value:
-                raise ValueError("a text with NUL cannot be kept")
-            if not value.isascii():
-                value.encode()  # UnicodeEncodeError is a ValueError
-        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise ValueError("an integer beyond 64 bits cannot be kept")
 
 
@@ -192,4 +193,4 @@ def row_of_access_token(token: AccessToken) -> tuple[Any, ...]:
 
 def _json_of(values: dict[str, Any]) -> str:
     """Compact JSON. The standard library's, since msgspec would keep NaN as null; NaN is a ValueError here."""
-    return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")) if values else "{}"
+    return _ENCODER.encode(values) if values else "{}"

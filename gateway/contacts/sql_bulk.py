@@ -7,9 +7,10 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from gateway.contacts.bulk import EACH_LIMIT
+from gateway.contacts.contact import State
 from gateway.contacts.fetching import Fetching
 from gateway.contacts.rows import COLUMNS, EVENT_COLUMNS, check_storable, contact_of, row_of, row_of_event
-from gateway.errors import ContactConflict
+from gateway.errors import Code, ContactConflict, Outage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,8 +75,13 @@ class SqlBulkTransaction(SqlBulkReader):
 
     async def _raise_taken(self, contacts: Sequence[Contact]) -> None:
         """`ContactConflict` naming a record that holds what one of these asked for."""
-        asked = {contact.external_id: contact for contact in contacts if contact.external_id is not None}
-        for holder in await self.find_each(contacts[0].workspace_id, "external_id", list(asked)):
-            if holder.id != asked[str(holder.external_id)].id:
-                raise ContactConflict(holder.id, "external_id")
-        raise ContactConflict(contacts[0].id, "id")
+        workspace_id = contacts[0].workspace_id
+        by_id = {contact.id: contact for contact in contacts}
+        by_external_id = {contact.external_id: contact for contact in contacts if contact.external_id is not None}
+        for holder in await self.find_each(workspace_id, "external_id", list(by_external_id)):
+            if holder.id != by_external_id[str(holder.external_id)].id:
+                raise ContactConflict(holder.id, "external_id", archived=holder.state is State.ARCHIVED)
+        for holder in await self.find_each(workspace_id, "id", list(by_id)):
+            if holder != by_id[holder.id]:
+                raise ContactConflict(holder.id, "id")
+        raise Outage(Code.STORE_UNAVAILABLE, "an identifier was taken and released at once")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,14 +20,16 @@ from gateway.contacts.csv_layout import Unknown
 from gateway.contacts.csv_rows import CsvProblem
 from gateway.contacts.match_rule import MatchRule
 from gateway.contacts.stores import store_for
+from gateway.errors import ContactConflict
 from gateway.identity.principal import Proof
 from tests.contacts.imports import everybody, import_rows
-from tests.contacts.people import kinds, person
-from tests.contacts.records import NOW, WORKSPACE, insert, merge
+from tests.contacts.people import kinds, person, principal, resolver_of
+from tests.contacts.records import NOW, WORKSPACE, do, insert, merge
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gateway.contacts.bulk import Identifier
     from gateway.contacts.contact import Contact
     from gateway.contacts.csv_import import RowResult
     from gateway.contacts.store import ContactStore, ContactTransaction
@@ -309,6 +312,51 @@ class ImportConformance:
         assert again.outcomes.count("unchanged") == 3000
         assert await store.check() == []
 
+    async def test_logins_beside_an_import_make_no_second_record(self, store: ContactStore, file: Path) -> None:
+        """The same people sign in for the first time while they are imported: one record each, whoever is first."""
+        resolver = resolver_of(store)
+        people = {f"u{number}": f"u{number}@example.com" for number in range(400)}
+        rows = [{"user_id": user_id, "email": email, "name": "N"} for user_id, email in people.items()]
+
+        async def log_in() -> list[str]:
+            ids = []
+            for user_id, email in reversed(people.items()):
+                ids.append((await resolver.resolve(principal(user_id, email))).contact.id)
+                await asyncio.sleep(0)
+            return ids
+
+        imported, ids = await asyncio.gather(import_rows(store, file, rows, BY_USER_ID), log_in())
+        assert set(imported.outcomes) <= {"created", "updated"}
+        assert [one.contact_id for one in reversed(imported.results)] == ids
+        assert len(await everybody(store)) == len(people)
+        assert await store.check() == []
+
+    async def test_a_look_up_for_many_values(self, store: ContactStore) -> None:
+        """Records by any identifier; emails are found on archived records, too; a merged record comes itself."""
+        one, archived = person(external_id="u1"), person(email="a@example.com", state=State.ARCHIVED)
+        source = person(external_id='q"\\\n\u00e9', email="b@example.com")
+        await insert(store, one, archived, source)
+        await merge(store, source, one)
+        asked: list[tuple[Identifier, list[str], set[str]]] = [
+            ("id", [one.id, source.id, "f" * 24], {one.id, source.id}),
+            ("external_id", ["u1", str(source.external_id), "u2", "it's"], {one.id, source.id}),
+            ("email", ["a@example.com", "b@example.com"], {archived.id}),
+        ]
+        for field, values, ids in asked:
+            assert {record.id for record in await store.find_each(WORKSPACE, field, values)} == ids
+        assert await store.find_each("other", "id", [one.id]) == []
+        assert list(await store.find_each(WORKSPACE, "id", [])) == []
+
+    async def test_many_new_records_are_all_or_none(self, store: ContactStore) -> None:
+        """One whose external id or id is taken is a conflict that names the holder, and nothing is kept."""
+        holder = person(external_id="u1")
+        await insert(store, holder)
+        for taken in (person(external_id="u1"), person(id=holder.id)):
+            with pytest.raises(ContactConflict) as conflict:
+                await do(store, partial(_insert_all, people=[person(), taken, person()]))
+            assert conflict.value.contact_id == holder.id
+            assert await everybody(store) == [holder]
+
     def test_a_rehearsal_is_the_import(self, url: str, tmp_path: Path) -> None:
         """For any records and any file: the rehearsal says what the import does, and writes nothing.
 
@@ -332,6 +380,10 @@ class ImportConformance:
             check()
             assert runner.run(store.check()) == []
             runner.run(store.close())
+
+
+async def _insert_all(transaction: ContactTransaction, people: list[Contact]) -> None:
+    await transaction.insert_all(people)
 
 
 async def _rehearse_and_import(  # noqa: PLR0917 - an example and what it is tried on
