@@ -185,6 +185,15 @@ class AttributesConformance:
         assert (await edit(store, known.id, {"never declared": None})).custom_attributes == {"seats": 5}
         assert (await edit(store, None, {"seats": 2})).custom_attributes == {"seats": 2}
 
+    async def test_an_edit_brings_a_value_into_its_declared_type(self, store: ContactStore) -> None:
+        """A claim from before the declaration: `true` is written where 1 stood, though Python finds them equal."""
+        known = contact(external_id="u-1", custom_attributes={"flag": 1})
+        await insert(store, known)
+        await declare(store, "flag", "boolean")
+        assert (await edit(store, known.id, {"flag": True})).custom_attributes["flag"] is True
+        assert (await standing(store, known)).custom_attributes["flag"] is True
+        assert (await edit(store, known.id, {"flag": True})).updated_at == NOW + 9
+
     async def test_an_edit_takes_a_catalogue_that_is_at_hand(self, store: ContactStore) -> None:
         """Who edits a million records looks the attributes up once."""
         plan = await declare(store, "plan")

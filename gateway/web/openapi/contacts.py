@@ -100,7 +100,7 @@ _WRITABLE: dict[str, Json] = {
     "unsubscribed_from_emails": nullable("boolean"),
     "custom_attributes": nullable(
         "object",
-        description="one by one; null and the empty text remove an attribute",
+        description="declared ones, one by one; null and the empty text remove an attribute",
         additionalProperties={"type": ["string", "number", "boolean", "null"], "maxLength": TEXT_LIMIT},
     ),
 }
