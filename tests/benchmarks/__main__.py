@@ -23,7 +23,7 @@ from msgspec.json import encode
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import load, material, servers
+from tests.benchmarks import imports, load, material, servers
 from tests.benchmarks.postgres import postgres_url
 
 if TYPE_CHECKING:
@@ -187,6 +187,16 @@ def growth(bench: Bench) -> None:
     bench.note("whole job, large store / small", rates["small"] / rates["large"], 1.5, at_most=True, detail=detail)
 
 
+def csv_import(bench: Bench) -> None:
+    """A file of new people into an empty store, and the same file again; memory must not grow with it."""
+    rows = bench.made.contacts
+    created = imports.run(bench.made, rows, "--apply")
+    again = imports.run(bench.made, rows, "--apply")
+    bench.note("CSV import, rows a second", created.per_second, 50_000, detail=f"{rows:,} new people")
+    bench.note("CSV import again, rows a second", again.per_second, 50_000, detail="all unchanged")
+    bench.note("CSV import, memory in MiB", max(created.resident_mib, again.resident_mib), 256, at_most=True)
+
+
 def _raw_verify_seconds(algorithm: str) -> float:
     """One verification by `cryptography` alone."""
     message = b"m" * 300
@@ -232,6 +242,7 @@ def main() -> int:
         two_workers,
         cold_start_and_memory,
         growth,
+        csv_import,
         on_postgres,
     )
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
