@@ -161,7 +161,7 @@ class _Compiler:
         if not node.every and _finds_few(node):
             # One index for each alternative: SQLite, from OR, would rather read all records of the workspace.
             ids = f"SELECT id FROM contacts WHERE {self._live}"  # noqa: S608 - values are bound
-            return f"id IN ({' UNION '.join(f'{ids} AND {self._node(member)}' for member in node.members)})"
+            return f"id IN ({' UNION ALL '.join(f'{ids} AND {self._node(member)}' for member in node.members)})"
         word = " AND " if node.every else " OR "
         return f"({word.join(self._node(member) for member in node.members)})"
 
