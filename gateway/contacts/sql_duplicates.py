@@ -86,11 +86,11 @@ class SqlDuplicateReader(Fetching):
                     f"WHERE key {bound} GROUP BY key {_SHARED} ORDER BY key"
                 )
             case DuplicateKind.EMAIL_AS_USER_ID:
-                return (
-                    "SELECT e.email, string_agg(u.id || ',' || e.id, ',') FROM contacts u "
-                    "JOIN contacts e ON e.workspace_id = u.workspace_id AND e.email = lower(u.external_id) "
-                    "AND e.id <> u.id WHERE u.workspace_id = $1 AND u.state = 'live' AND e.state = 'live' "
-                    f"AND u.external_id LIKE '%@%' AND (u.email IS NULL OR u.email <> e.email) AND e.email {bound} "
+                return (  # the order of a CROSS JOIN stands in SQLite: for each user_id with an @, one look-up
+                    "SELECT e.email, string_agg(u.id || ',' || e.id, ',') FROM contacts u CROSS JOIN contacts e "
+                    "WHERE u.workspace_id = $1 AND u.state = 'live' AND u.external_id LIKE '%@%' "
+                    "AND e.workspace_id = u.workspace_id AND e.state = 'live' AND e.email = lower(u.external_id) "
+                    f"AND e.id <> u.id AND (u.email IS NULL OR u.email <> e.email) AND e.email {bound} "
                     "GROUP BY e.email ORDER BY e.email"
                 )
             case DuplicateKind.EMAIL_CONFLICT | DuplicateKind.SHARED_USER_ID:
