@@ -109,7 +109,7 @@ class Editor:
         if written_again and standing.email_proof is Proof.SIGNED:
             del written["email_proof"]  # what a token signed is not proven less by an operator's copy of it
         contact = replace(standing, **written, state=State.LIVE)
-        if contact == standing and not _retyped(standing, contact):
+        if contact == standing and not _retyped(standing.custom_attributes, contact.custom_attributes):
             return standing
         contact = replace(contact, updated_at=self._now)
         await self._check_identifiers(contact, standing=standing)
@@ -241,9 +241,8 @@ def identifiers_of(external_id: str | None, email: str | None) -> set[str]:
     return {f"{kind}:{value}" for kind, value in named.items() if value}
 
 
-def _retyped(standing: Contact, contact: Contact) -> bool:
-    """Whether a custom attribute changed its type alone: to Python, `true` and 1 are one."""
-    old, new = standing.custom_attributes, contact.custom_attributes
+def _retyped(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether one of equal custom attributes changed its type alone: to Python, `true` and 1 are one."""
     return any(differ(old[name], value) for name, value in new.items())
 
 
@@ -255,4 +254,8 @@ def conflict_with(holder: Contact, field: str) -> ContactConflict:
 
 def changed_fields(other: Mapping[str, Any], contact: Contact) -> dict[str, Any]:
     """The fields in which a contact differs from another's, as the history keeps them."""
-    return {name: value for name in _WRITTEN if (value := getattr(contact, name)) != other.get(name)}
+    changed = {name: value for name in _WRITTEN if (value := getattr(contact, name)) != other.get(name)}
+    custom = contact.custom_attributes
+    if custom and "custom_attributes" not in changed and _retyped(other["custom_attributes"], custom):
+        changed["custom_attributes"] = custom
+    return changed

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from gateway.contacts.contact import Contact, Role, State
+from gateway.contacts.editing import identifiers_of
 from gateway.contacts.merger import Merger
 from gateway.errors import ChangeProblem, ChangeRefused, Code, Refusal, VisitorNotFound
 from gateway.identity.principal import Proof
@@ -61,8 +62,7 @@ class Visitors(Merger):
         Raises `VisitorNotFound`, `ContactNotFound` for a user's id that is none, `Refusal(email_ambiguous)`, and as
         `merge` and `update` do.
         """
-        held = {"user_id": user.user_id, "email": user.email}
-        await self._transaction.lock(self._workspace, *(f"{kind}:{value}" for kind, value in held.items() if value))
+        await self._hold_both(who, user)
         visitor = await find_visitor(self._transaction, self._workspace, who)
         standing = await self._user(user)
         if standing is not None and standing.id != visitor.id:
@@ -75,6 +75,18 @@ class Visitors(Merger):
         if user.email is not None:
             identifiers |= {"email": user.email, "email_proof": Proof.IMPORTED}
         return await self.update(visitor.id, {"role": Role.USER, **identifiers})
+
+    async def _hold_both(self, who: Named, user: Named) -> None:
+        """Hold what a login as either would hold, before the records; what changes until then is looked at again."""
+        concerned = {one.id for one in (who, user) if one.id is not None}
+        user_ids = [one.user_id for one in (who, user) if one.id is None and one.user_id is not None]
+        found = [*await self._transaction.find_each(self._workspace, "external_id", user_ids)]
+        if user.id is None and user.user_id is None and user.email is not None:
+            holders = await self._transaction.find_each(self._workspace, "email", [user.email])
+            found += [holder for holder in holders if holder.role is Role.USER]
+        concerned |= {one.id for one in found}
+        claimed = identifiers_of(user.user_id, user.email) | identifiers_of(who.user_id, None)
+        await self._hold(*concerned, identifiers=claimed)
 
     async def _user(self, user: Named) -> Contact | None:
         """Who stands already: by id, else by user_id, else the one user with the email proven."""
