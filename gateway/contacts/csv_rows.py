@@ -54,7 +54,8 @@ class CsvFile:
             raise CsvProblem("file_missing", f"{path} is not a file that can be read twice")
         self._path = path
         self._mark, self._encoding = _encoding_of(path, encoding)
-        self.delimiter = delimiter or max(DELIMITERS, key=lambda one: sum(map(known, self._header(one))))
+        self._known = known
+        self.delimiter = delimiter or max(DELIMITERS, key=self._fits)
         self.header: Sequence[str] = self._header(self.delimiter)
         if not any(map(known, self.header)):
             text = "this is no header: it names none of the columns, such as user_id or email"
@@ -79,6 +80,13 @@ class CsvFile:
                 text = f"{len(row)} fields, where the header has {width}"
                 raise CsvProblem("column_count", text, line=line)
             yield line, row
+
+    def _fits(self, delimiter: str) -> int:
+        """How many known columns a delimiter makes of the header; -1 when it makes none of it."""
+        try:
+            return sum(map(self._known, self._header(delimiter)))
+        except CsvProblem:
+            return -1
 
     def _header(self, delimiter: str) -> list[str]:
         for _, row in self._read(delimiter):

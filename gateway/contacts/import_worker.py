@@ -61,6 +61,8 @@ class _Worker:
             await self._import()
         except CsvProblem as problem:
             await self._say(state=JobState.FAILED, problem=problem.code, message=str(problem))
+        except FileNotFoundError:  # whoever started the job is gone, and took the file along
+            await self._say(state=JobState.FAILED, problem=INTERRUPTED, message=INTERRUPTED_TEXT)
         except ChangeRefused as error:  # an attribute that cannot be declared
             await self._say(state=JobState.FAILED, problem=str(error.problem), message=error.message)
 

@@ -1,7 +1,7 @@
 """Imports that run as jobs: what the store keeps of each, for whoever asks how far it is.
 
 The imported file itself is not kept. What a job says of people (its results and its rejected rows) is forgotten after
-`KEPT_SECONDS`.
+`KEPT_SECONDS`; where the gateway was restarted meanwhile, when the next import begins.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
@@ -151,7 +152,11 @@ class ImportsApi(AdminEndpoints):
         with contextlib.ExitStack() as finally_:
             finally_.callback(file.unlink, missing_ok=True)
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "gateway.contacts.import_worker", stdin=asyncio.subprocess.PIPE
+                sys.executable,
+                "-m",
+                "gateway.contacts.import_worker",
+                stdin=asyncio.subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is the gateway's, whose end the worker notices
             )
             if process.stdin is None:
                 raise AssertionError("a pipe was asked for")
@@ -160,6 +165,8 @@ class ImportsApi(AdminEndpoints):
         job = await self.store.import_job(assignment.job.workspace_id, assignment.job.id)
         if job is not None and job.state is JobState.RUNNING:
             await self._interrupted(job)
+        await asyncio.sleep(KEPT_SECONDS + 1)
+        await self.store.write(lambda transaction: _forget(transaction, assignment.job.workspace_id, self.clock()))
 
     def _text(self, job: ImportJob, kind: TextKind) -> Response:
         name = f"import-{job.id}-{kind}.csv"
@@ -174,8 +181,12 @@ class ImportsApi(AdminEndpoints):
 
 
 async def _insert(transaction: ContactTransaction, job: ImportJob) -> bool:
-    await transaction.forget_import_jobs(job.workspace_id, before=job.created_at - KEPT_SECONDS)
+    await _forget(transaction, job.workspace_id, job.created_at)
     return await transaction.insert_import_job(job)
+
+
+async def _forget(transaction: ContactTransaction, workspace: str, now: float) -> None:
+    await transaction.forget_import_jobs(workspace, before=int(now) - KEPT_SECONDS)
 
 
 def _new_file() -> Path:
@@ -192,11 +203,14 @@ async def _receive(request: Request, path: Path) -> None:
     """Write the body into a file, piece by piece; 413 when it is too large."""
     size = 0
     with path.open("wb") as file:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > FILE_LIMIT:
-                raise AdminError(413, "client_error", f"the file takes more than {FILE_LIMIT} bytes")
-            file.write(chunk)
+        try:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > FILE_LIMIT:
+                    raise AdminError(413, "client_error", f"the file takes more than {FILE_LIMIT} bytes")
+                file.write(chunk)
+        except ClientDisconnect:
+            raise AdminError(400, "bad_request", "the body did not arrive") from None
 
 
 def _choices(request: Request) -> ImportChoices:

@@ -41,6 +41,11 @@ def test_the_delimiter_is_found_in_the_header(file: Path, delimiter: str) -> Non
     assert rows_of(file, text.encode()) == [(2, ["u1", "a@example.com", "x"])]
 
 
+def test_the_delimiter_is_found_between_quotes(file: Path) -> None:
+    """Where every name is quoted, a wrong delimiter does not even parse."""
+    assert rows_of(file, b'"user_id";"email"\n"u1";"a@example.com"\n') == [(2, ["u1", "a@example.com"])]
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_an_encoding_is_named(file: Path, encoding: str) -> None:
     """Each of them reads what it wrote."""
