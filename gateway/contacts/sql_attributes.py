@@ -28,6 +28,9 @@ _UPDATE = (
     "updated_at = $5 WHERE workspace_id = $6 AND id = $7 RETURNING id"
 )
 
+_MODELS = {model.value: model for model in Model}
+_TYPES = {data_type.value: data_type for data_type in DataType}
+
 
 class SqlAttributeReader(Fetching):
     """The look-ups of `AttributeReader` over one way to run a statement."""
@@ -95,11 +98,11 @@ def _attribute_of(row: Row) -> DataAttribute:
     return DataAttribute(
         workspace_id=row[0],
         id=row[1],
-        model=Model(row[2]),
+        model=_MODELS[row[2]],
         name=row[3],
-        data_type=DataType(row[4]),
+        data_type=_TYPES[row[4]],
         description=row[5],
-        options=tuple(json.loads(row[6])),
+        options=() if row[6] == "[]" else tuple(json.loads(row[6])),
         messenger_writable=row[7] != 0,
         archived=row[8] != 0,
         created_at=row[9],

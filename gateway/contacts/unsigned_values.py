@@ -46,7 +46,8 @@ async def with_user_data(
     Raises `Outage`.
     """
     known, principal = identity.contact, identity.principal
-    catalogue = Catalogue(await store.data_attributes(known.workspace_id))
+    declared = await store.data_attributes(known.workspace_id) if _custom_values(user_data) else ()
+    catalogue = Catalogue(declared)
     if with_unsigned_values(known, user_data, principal, catalogue) is known:
         return identity
 

@@ -329,6 +329,8 @@ class UserDataConformance:
         identity = await self.says(store, principal("u-1"), flag=True)
         assert identity.contact.custom_attributes["flag"] is True
         counted: Any = Counted(store)
+        assert await with_user_data(counted, identity, {"name": "Eve", "email": "eve@example.com"}, now=NOW) is identity
+        assert (counted.look_ups, counted.writes) == (0, 0)
         assert await with_user_data(counted, identity, {"flag": True, "name": "Eve"}, now=NOW) is identity
         assert (counted.look_ups, counted.writes) == (1, 0)
 
