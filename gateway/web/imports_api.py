@@ -106,14 +106,14 @@ class ImportsApi(AdminEndpoints):
 
     async def result(self, request: Request) -> Response:
         """Every row that is done, with its contact id and outcome, as CSV."""
-        return self._text(await self._job(request), "result")
+        return self._text(await self._job(request, "text/csv"), "result")
 
     async def errors(self, request: Request) -> Response:
         """The rejected rows as they were, with code, field and message, as CSV that can be mended and sent again."""
-        return self._text(await self._job(request), "errors")
+        return self._text(await self._job(request, "text/csv"), "errors")
 
-    async def _job(self, request: Request) -> ImportJob:
-        workspace = self.permitted(request, Scope.CONTACTS_READ)
+    async def _job(self, request: Request, media_type: str = "application/json") -> ImportJob:
+        workspace = self.permitted(request, Scope.CONTACTS_READ, media_type=media_type)
         job_id: str = request.path_params["job_id"]
         job = await self.store.import_job(workspace, job_id) if is_contact_id(job_id) else None
         if job is None:
@@ -149,7 +149,7 @@ class ImportsApi(AdminEndpoints):
 
     async def _run(self, assignment: Assignment, file: Path) -> None:
         """Start the process, and wait for it; a cancelled wait ends its input, which tells it to stop."""
-        with contextlib.ExitStack() as finally_:
+        with contextlib.ExitStack() as finally_, contextlib.suppress(OSError):  # no more processes, or it is gone
             finally_.callback(file.unlink, missing_ok=True)
             process = await asyncio.create_subprocess_exec(
                 sys.executable,

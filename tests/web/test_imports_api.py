@@ -158,6 +158,9 @@ def test_scopes_and_strangers(server: Server) -> None:
     headers = {"Content-Type": "text/csv"}
     path = "/contacts/imports?match=id"
     assert server.request("POST", path, reading, headers=headers, body=b"id\n", admin=True).status == 403
+    asked = {"Accept": "text/csv"}
+    for path, status in ((f"/contacts/imports/{'0' * 24}/errors", 404), (f"/contacts/imports/{'0' * 24}", 406)):
+        assert server.request("GET", path, reading, headers=asked, admin=True).status == status
     for path in ("/contacts/imports/none", f"/contacts/imports/{'0' * 24}/result"):
         assert server.admin("GET", path, token=reading).status == 404
         assert server.admin("GET", path, token=access_token(server, Scope.CONTACTS_WRITE)).status == 403
