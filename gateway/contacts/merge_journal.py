@@ -1,8 +1,8 @@
 """The journal of merges: what is needed to undo one, and what stays to be told of it for ever.
 
 A line keeps both records whole as they were before, the survivor as it was right after, and everything that moved. That
-is personal data of two people: it is erased when the merge is undone, and when either of them is deleted. Who was
-merged into whom, when and by whom, stays.
+is personal data: it is erased when the merge is undone, when either record is deleted, and, at the next merge in the
+workspace, when it is too late for an undo. Who was merged into whom, when and by whom, stays.
 """
 
 from __future__ import annotations
@@ -70,6 +70,9 @@ class MergeWriter(MergeReader, Protocol):
 
     async def forget_merge(self, merge: Merge, *, now: int) -> None:
         """Mark a merge undone and erase what it kept."""
+
+    async def forget_old_merges(self, workspace_id: str, before: int) -> None:
+        """Erase what merges from before a moment kept."""
 
     async def repoint(self, workspace_id: str, contact_ids: Sequence[str], old_id: str, new_id: str) -> None:
         """Let those of these records that are merged into the one record be merged into the other."""

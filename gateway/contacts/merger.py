@@ -82,6 +82,7 @@ class Merger(Editor):
                 kept=kept,
             )
         )
+        await self._transaction.forget_old_merges(self._workspace, self._now - UNDO_SECONDS)
         await self._note_both("merged", source, into, merged)
         return merged
 
@@ -124,10 +125,10 @@ class Merger(Editor):
             raise _not_undone(f"{source_id} was not merged into another contact{last}")
         if merge is None or merge.source_id != source_id:
             raise _not_undone(f"merges are undone last one first{last}: unmerge that first")
-        if merge.kept is None:
-            raise _not_undone("what the merge had kept was erased")
         if self._now - merge.merged_at > UNDO_SECONDS:
             raise _not_undone(f"a merge can be undone for {UNDO_SECONDS // 86_400} days")
+        if merge.kept is None:
+            raise _not_undone("what the merge had kept was erased")
         await self._transaction.lock(self._workspace, *_identifiers_kept(merge))  # held, but for a race just now
         return merge, merge.kept, standing
 

@@ -20,6 +20,7 @@ def _merges(text: str, seq: str, key: str) -> str:
 _INDEXES = (
     "CREATE INDEX contact_merges_into ON contact_merges (workspace_id, into_id, seq)",
     "CREATE INDEX contact_merges_source ON contact_merges (workspace_id, source_id, seq)",
+    "CREATE INDEX contact_merges_kept ON contact_merges (workspace_id, merged_at) WHERE kept <> '{}'",
 )
 
 SQLITE = (_merges("TEXT", "INTEGER PRIMARY KEY AUTOINCREMENT", ""), *_INDEXES)

@@ -33,6 +33,9 @@ KEEP_MERGE = (
     "VALUES ($1, $2, $3, $4, $5, $6, $7)"
 )
 FORGET_MERGE = f"UPDATE contact_merges SET undone_at = $1, kept = '{ERASED}' WHERE workspace_id = $2 AND seq = $3"
+FORGET_OLD = (
+    f"UPDATE contact_merges SET kept = '{ERASED}' WHERE workspace_id = $1 AND merged_at < $2 AND kept <> '{ERASED}'"
+)
 ERASE_KEPT = [
     f"UPDATE contact_merges SET kept = '{ERASED}' WHERE workspace_id = $1 AND {side} = $2"
     for side in ("source_id", "into_id")
@@ -91,6 +94,10 @@ class SqlMergeWriter(SqlMergeReader):
     async def forget_merge(self, merge: Merge, *, now: int) -> None:
         """See `MergeWriter.forget_merge`."""
         await self._fetch(FORGET_MERGE, now, merge.workspace_id, merge.seq)
+
+    async def forget_old_merges(self, workspace_id: str, before: int) -> None:
+        """See `MergeWriter.forget_old_merges`."""
+        await self._fetch(FORGET_OLD, workspace_id, before)
 
     async def repoint(self, workspace_id: str, contact_ids: Sequence[str], old_id: str, new_id: str) -> None:
         """See `MergeWriter.repoint`. In order, so that two of them never wait for each other."""

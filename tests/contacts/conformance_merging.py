@@ -367,6 +367,21 @@ class MergingConformance:
             assert len(lines) == 2
             assert not any("Secret Name" in line for line in lines)
 
+    async def test_what_is_too_late_is_forgotten(self, store: ContactStore) -> None:
+        """After thirty days the journal keeps nobody's values for an undo that can never come; facts stay."""
+        one, two = await pair(store, {"email": ADA, "name": "Secret Name"}, {"email": ADA})
+        third, fourth = await pair(store, {"phone": "+49 30 123456"}, {"phone": "+49 30 123456"})
+        await merge(store, one.id, two.id)
+        await merge(store, third.id, fourth.id, now=NOW + UNDO_SECONDS)
+        assert any("Secret" in line for line in await journal(store))
+        await unmerge(store, third.id, now=NOW + UNDO_SECONDS)
+        await merge(store, third.id, fourth.id, now=NOW + UNDO_SECONDS + 1)
+        assert not any("Secret" in line for line in await journal(store))
+        _, message = await refused(unmerge(store, one.id, now=NOW + UNDO_SECONDS + 1))
+        assert "30 days" in message
+        assert [line.source_id for line in await store.merges_into(WORKSPACE, two.id, limit=9)] == [one.id]
+        assert (await unmerge(store, third.id, now=NOW + UNDO_SECONDS + 1)).source == third
+
     async def test_what_was_erased_is_not_undone(self, store: ContactStore) -> None:
         """A chain whose first source was deleted behind the survivor: the rest can still be told from it."""
         one, two = await pair(store, {"email": ADA}, {"email": ADA})
