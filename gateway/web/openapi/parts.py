@@ -48,7 +48,7 @@ class Operation(Struct, frozen=True, kw_only=True):
             "summary": self.summary,
             "security": [{"access_token": [] if self.scope is None else [str(self.scope)]}],
             "responses": {
-                "200": json_content("Done.", ref(self.answer)),
+                "200": {**json_content("Done.", ref(self.answer)), "headers": RATE_LIMIT},
                 **{str(status): {"$ref": f"#/components/responses/{status}"} for status in statuses},
             },
         }
@@ -113,6 +113,16 @@ REFUSALS: Mapping[int, str] = {
     503: "The contact store cannot answer now; come back after `Retry-After` seconds.",
 }
 
+RATE_LIMIT: Json = {
+    f"X-RateLimit-{name}": {"required": True, "description": text, "schema": {"type": "integer", "minimum": 0}}
+    for name, text in {
+        "Limit": "The requests that a slice of ten seconds has.",
+        "Remaining": "Those that are left of it.",
+        "Reset": "When the next slice begins, in Unix seconds.",
+    }.items()
+}
+"""What every answer behind the access token carries."""
+
 _RETRY_AFTER: Json = {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}}}
 
 _HEADERS: Mapping[int, Json] = {
@@ -133,7 +143,7 @@ def refusals() -> Json:
     return {
         str(status): {
             **json_content(text, ref("ErrorList")),
-            **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
+            "headers": {**RATE_LIMIT, **_HEADERS.get(status, {})},
         }
         for status, text in REFUSALS.items()
     }
