@@ -27,11 +27,10 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """The words that an engine has for what the other says differently.
 
     In `ending`, `{count}` is a number of characters. In the attributes, `{name}` is a custom attribute's name.
-    `few` is the sort key where few records are to be sorted: SQLite, which knows nothing of how many there are, would
-    rather read all in the right order; the `+` keeps it from the index of the order.
+    `counts` says whether the engine knows how many records a range of an index holds. SQLite does not; it is told.
     """
 
-    few: str
+    counts: bool
     position: str
     ending: str
     attribute: str
@@ -48,7 +47,7 @@ _JSON = "(custom_attributes::json -> {name}::text)"
 _TEXT = "(custom_attributes::json ->> {name}::text)"
 
 SQLITE = Dialect(
-    few="+{key}",
+    counts=False,
     position="instr",
     ending="substr({text}, -{count})",
     attribute=_json_each("1", "type <> 'null'"),
@@ -57,7 +56,7 @@ SQLITE = Dialect(
     attribute_boolean=_json_each("atom", "type IN ('true', 'false')"),
 )
 POSTGRES = Dialect(
-    few="{key}",
+    counts=True,
     position="strpos",
     ending="right({text}, {count}::integer)",
     attribute=f"(CASE WHEN json_typeof{_JSON} <> 'null' THEN 1 END)",
@@ -95,16 +94,20 @@ class Statement(NamedTuple):
     arguments: Sequence[Value]
 
 
-def page_statement(
-    dialect: Dialect, workspace_id: str, search: Search, after: Position | None, limit: int
+def page_statement(  # noqa: PLR0913 - the parts of a page
+    dialect: Dialect, workspace_id: str, search: Search, after: Position | None, limit: int, *, few: bool = True
 ) -> Statement:
-    """The rows of the records after a position, in order: `COLUMNS`, then the value of the sort field."""
-    compiler = _Compiler(dialect, workspace_id)
+    """The rows of the records after a position, in order: `COLUMNS`, then the value of the sort field.
+
+    `few` says whether the ranges that the search asks for are small. They are read, and sorted, only then: of many
+    matches the first are found sooner in the order itself. The `+` keeps SQLite from the index of the order.
+    """
+    compiler = _Compiler(dialect, workspace_id, few=few)
     where = compiler.where(search)
     field = search.sort.field
     column = key = compiler.column(field) or "NULL"
-    if search.where is not None and _finds_few(search.where, field) and not is_look_up(search):
-        key = dialect.few.format(key=key)
+    if few and not dialect.counts and search.where is not None and finds_few(search.where, field):
+        key = key if is_look_up(search) else f"+{key}"
     direction = " DESC" if search.sort.descending else ""
     nulls = "" if field in _ALWAYS_THERE else " NULLS LAST"  # which would keep PostgreSQL from its index
     order = f"id{direction}" if column == "NULL" else f"{key}{direction}{nulls}, id{direction}"
@@ -117,6 +120,14 @@ def page_statement(
     return Statement(sql, compiler.arguments)
 
 
+def range_statement(dialect: Dialect, workspace_id: str, asked: Filter, limit: int) -> Statement:
+    """How many records a filter alone finds, of which no more than `limit` are counted."""
+    compiler = _Compiler(dialect, workspace_id)
+    where = compiler.where(Search(where=asked))
+    some = f"SELECT 1 FROM contacts WHERE {where} LIMIT {compiler.bind(limit)}"  # noqa: S608 - values are bound
+    return Statement(f"SELECT count(*) FROM ({some}) AS some", compiler.arguments)  # noqa: S608 - values are bound
+
+
 def count_statement(dialect: Dialect, workspace_id: str, search: Search) -> Statement:
     """The number of matches."""
     compiler = _Compiler(dialect, workspace_id)
@@ -127,8 +138,9 @@ def count_statement(dialect: Dialect, workspace_id: str, search: Search) -> Stat
 class _Compiler:
     """One statement in the making. Parameters are bound in the order in which they first occur."""
 
-    def __init__(self, dialect: Dialect, workspace_id: str) -> None:
+    def __init__(self, dialect: Dialect, workspace_id: str, *, few: bool = True) -> None:
         self._dialect = dialect
+        self._few = few
         self.arguments: list[Value] = []
         self._live = f"workspace_id = {self.bind(workspace_id)} AND state = 'live'"
 
@@ -158,7 +170,7 @@ class _Compiler:
     def _node(self, node: Filter | Group) -> str:
         if isinstance(node, Filter):
             return self._filter(node)
-        if not node.every and _finds_few(node):
+        if self._few and not node.every and finds_few(node):
             # One index for each alternative: SQLite, from OR, would rather read all records of the workspace.
             ids = f"SELECT id FROM contacts WHERE {self._live}"  # noqa: S608 - values are bound
             return f"id IN ({' UNION ALL '.join(f'{ids} AND {self._node(member)}' for member in node.members)})"
@@ -201,7 +213,7 @@ class _Compiler:
     def _part(self, asked: Filter, operator: Operator, value: str) -> str:
         if not value:
             return f"{self._expression(asked)} IS NOT NULL"
-        if operator is Operator.STARTS and asked.field in _BEGINNINGS and not asked.custom:
+        if self._few and operator is Operator.STARTS and asked.field in _BEGINNINGS and not asked.custom:
             return self._begins(asked.field, value)
         text = f"lower({self._expression(asked)})"
         if operator is Operator.ENDS:
@@ -255,10 +267,10 @@ def is_look_up(search: Search) -> bool:
     return asked.operator is Operator.EQUAL and asked.field in {"id", "external_id", "email"}
 
 
-def _finds_few(node: Filter | Group, sort_field: str | None = None) -> bool:
+def finds_few(node: Filter | Group, sort_field: str | None = None) -> bool:
     """Whether it picks records by an index, usually few of them, and another one than that of the order."""
     if not isinstance(node, Filter):
-        return (any if node.every else all)(_finds_few(member, sort_field) for member in node.members)
+        return (any if node.every else all)(finds_few(member, sort_field) for member in node.members)
     if node.custom or node.value is None:
         return False
     if node.field in _BEGINNINGS:

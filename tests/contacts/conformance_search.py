@@ -160,9 +160,13 @@ class SearchConformance:
                 st.lists(records(), min_size=1, max_size=12, unique_by=(lambda one: one.id, _external_id)),
                 st.lists(st.tuples(st.none() | groups, sorts), min_size=1, max_size=8),
                 st.integers(1, 5),
+                st.integers(0, 5),
             )
             def agrees(
-                people: list[Contact], queries: list[tuple[dict[str, Any] | None, dict[str, Any] | None]], size: int
+                people: list[Contact],
+                queries: list[tuple[dict[str, Any] | None, dict[str, Any] | None]],
+                size: int,
+                few: int,
             ) -> None:
                 workspace = f"w{next(_workspaces)}"
                 known = [replace(one, workspace_id=workspace) for one in people]
@@ -174,6 +178,7 @@ class SearchConformance:
                     )
                     if search.sort.field in {"marked_email_as_spam", "has_hard_bounced"}:
                         expected.sort(key=lambda one: one.id, reverse=search.sort.descending)
+                    store.few_records = few  # type: ignore[attr-defined]  # both have it
                     assert runner.run(all_pages(store, search, size, workspace)) == expected
                     assert runner.run(store.count(workspace, search, seconds=60)) == len(expected)
 
