@@ -28,6 +28,7 @@ from tests.contacts.conformance_durability import DurabilityConformance
 from tests.contacts.conformance_finding import FindingConformance
 from tests.contacts.conformance_forgetting import ForgettingConformance
 from tests.contacts.conformance_import import ImportConformance
+from tests.contacts.conformance_lifecycle import LifecycleConformance
 from tests.contacts.conformance_logins import LoginsConformance
 from tests.contacts.conformance_merge_histories import MergeHistoriesConformance
 from tests.contacts.conformance_merge_races import MergeRacesConformance
@@ -36,6 +37,7 @@ from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
 from tests.contacts.conformance_search import SearchConformance
 from tests.contacts.conformance_signed_values import SignedValuesConformance
+from tests.contacts.conformance_unmerging import UnmergingConformance
 from tests.contacts.conformance_visitors import VisitorsConformance
 from tests.contacts.people import principal, resolver_of
 from tests.contacts.records import WORKSPACE, contact, insert, merge, until, update
@@ -119,6 +121,10 @@ class TestMerging(MergingConformance):
     pass
 
 
+class TestUnmerging(UnmergingConformance):
+    pass
+
+
 class TestMergeHistories(MergeHistoriesConformance):
     pass
 
@@ -140,6 +146,10 @@ class TestImport(ImportConformance):
 
 
 class TestForgetting(ForgettingConformance):
+    pass
+
+
+class TestLifecycle(LifecycleConformance):
     pass
 
 

@@ -23,6 +23,7 @@ from tests.contacts.conformance_durability import DurabilityConformance
 from tests.contacts.conformance_finding import FindingConformance
 from tests.contacts.conformance_forgetting import ForgettingConformance
 from tests.contacts.conformance_import import ImportConformance
+from tests.contacts.conformance_lifecycle import LifecycleConformance
 from tests.contacts.conformance_logins import LoginsConformance
 from tests.contacts.conformance_merge_histories import MergeHistoriesConformance
 from tests.contacts.conformance_merge_races import MergeRacesConformance
@@ -31,6 +32,7 @@ from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
 from tests.contacts.conformance_search import SearchConformance
 from tests.contacts.conformance_signed_values import SignedValuesConformance
+from tests.contacts.conformance_unmerging import UnmergingConformance
 from tests.contacts.conformance_visitors import VisitorsConformance
 from tests.contacts.records import WORKSPACE, contact, insert, until, update
 
@@ -108,6 +110,10 @@ class TestMerging(MergingConformance):
     pass
 
 
+class TestUnmerging(UnmergingConformance):
+    pass
+
+
 class TestMergeHistories(MergeHistoriesConformance):
     pass
 
@@ -129,6 +135,10 @@ class TestImport(ImportConformance):
 
 
 class TestForgetting(ForgettingConformance):
+    pass
+
+
+class TestLifecycle(LifecycleConformance):
     pass
 
 
