@@ -10,7 +10,8 @@ import pytest
 from gateway.contacts.contact import State
 from gateway.contacts.merger import Merger
 from gateway.errors import ChangeProblem, ChangeRefused
-from tests.contacts.records import NOW, WORKSPACE
+from tests.contacts.people import person
+from tests.contacts.records import NOW, WORKSPACE, insert
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -22,9 +23,19 @@ if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore, ContactTransaction
 
 
+ADA = "ada@example.com"
+
+
 def merger(transaction: ContactTransaction, now: float = NOW, workspace: str = WORKSPACE) -> Merger:
     """Somebody who merges."""
     return Merger(transaction, workspace, actor="access_token:t1", now=now, random_bytes=os.urandom)
+
+
+async def pair(store: ContactStore, source: dict[str, Any], into: dict[str, Any]) -> tuple[Contact, Contact]:
+    """Two records that stand."""
+    records = person(**source), person(**into)
+    await insert(store, *records)
+    return records
 
 
 async def merge(
