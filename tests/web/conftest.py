@@ -311,6 +311,19 @@ def access_token(server: Server, *scopes: Scope, revoked: bool = False, workspac
     return secret
 
 
+def command(server: Server, *arguments: str, exit_code: int = 0) -> str:
+    """What a command prints, run beside the gateway on its configuration."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments, "--config", str(server.folder / "gateway.toml")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == exit_code, done.stdout + done.stderr
+    return done.stdout
+
+
 async def _prepare(store: ContactStore) -> str:
     """Migrate a store and put an access token into it."""
     await store.migrate()

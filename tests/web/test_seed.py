@@ -12,8 +12,6 @@ import csv
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -21,7 +19,7 @@ from urllib.parse import quote
 import pytest
 
 from gateway.contacts.contact import mint_contact_id
-from tests.web.conftest import STORES, Reply, gateway_on
+from tests.web.conftest import STORES, Reply, command, gateway_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,20 +87,6 @@ def search(server: Server, field: str, operator: str, value: Any) -> list[dict[s
 def code(reply: Reply) -> Any:
     """The code of an `error.list`."""
     return reply.json()["errors"][0]["code"]
-
-
-def command(server: Server, *arguments: str, exit_code: int | None = 0) -> str:
-    """What a command prints, run beside the gateway on its configuration."""
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway", *arguments, "--config", str(server.folder / "gateway.toml")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if exit_code is not None:
-        assert done.returncode == exit_code, done.stdout + done.stderr
-    return done.stdout
 
 
 def history(server: Server, identifier: str) -> list[dict[str, Any]]:
