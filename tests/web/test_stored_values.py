@@ -139,6 +139,24 @@ def search(server: Server, query: Any) -> Any:
     return sent(server, "POST", "/contacts/search", {"query": query, "pagination": {"per_page": 150}})
 
 
+def merged_and_parted_again(server: Server, contact: Any) -> None:
+    """Merge a lead into somebody, look at what came of it, and undo it: the record is what it was."""
+    if contact["role"] != "lead":
+        return
+    survivor = sent(server, "POST", "/contacts", {"email": "r33-survivor@example.com", "name": "S"})
+    pair = {"from": contact["id"], "into": survivor["id"], "skip_duplicate_validation": True}
+    try:
+        assert sent(server, "POST", "/contacts/merge/preview", pair)["allowed"] is True
+        merged = sent(server, "POST", "/contacts/merge", pair)
+        assert sent(server, "GET", f"/contacts/{survivor['id']}?include_merge_history=true", None)["id"] == merged["id"]
+        assert sent(server, "GET", f"/contacts/{survivor['id']}/history", None)["data"]
+        undone = sent(server, "POST", f"/contacts/{contact['id']}/unmerge", None)
+        for name, before in (("contact", contact), ("survivor", survivor)):
+            assert undone[name] | {"updated_at": 0} == before | {"updated_at": 0}
+    finally:
+        assert sent(server, "DELETE", f"/contacts/{survivor['id']}", None)["deleted"] is True
+
+
 @given(body=BODY, change=BODY)
 @example(
     body={"external_id": "r33-\U0001f600", "name": "\u202e=cmd|' /C calc'!A0"}, change={"name": '"', "phone": "\\"}
@@ -166,6 +184,8 @@ def test_r33_what_was_stored_can_be_read(server: Server, body: Any, change: Any)
                 found = search(server, {"field": field, "operator": "=", "value": value})
                 assert contact in found["data"], field
         assert sent(server, "GET", "/contacts/duplicates", None) is not None
+        assert sent(server, "GET", f"{path}/history", None)["data"]
+        merged_and_parted_again(server, contact)
         assert sent(server, "POST", f"{path}/archive", None)["archived"] is True
         assert contact["id"] in {one["id"] for one in sent(server, "GET", "/contacts/archived", None)["data"]}
     finally:
