@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -23,6 +24,8 @@ from tests.contacts.people import Clock, person, principal, resolver_of
 from tests.contacts.records import NOW, WORKSPACE, insert, merge, update
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from gateway.contacts.contact import Contact
     from gateway.contacts.duplicates import DuplicateGroup
     from gateway.contacts.store import ContactStore, ContactTransaction
@@ -183,6 +186,26 @@ class DuplicatesConformance:
 
         await store.write(work)
         assert await groups(store) == []
+
+    @pytest.mark.parametrize(
+        ("kind", "index"),
+        [
+            (DuplicateKind.EMAIL, "contacts_email"),
+            (DuplicateKind.PHONE, "contacts_phone_key"),
+            (DuplicateKind.EMAIL_AS_USER_ID, "contacts_email"),
+            (DuplicateKind.EMAIL_CONFLICT, "contact_events_alarms"),
+        ],
+    )
+    async def test_a_page_reads_an_index(
+        self, store: Any, explain: Callable[..., Awaitable[list[str]]], kind: DuplicateKind, index: str
+    ) -> None:
+        """In the order of its keys; only folded user_ids, and user_ids that are emails, are read from the table."""
+        await insert(
+            store,
+            *(person(external_id=f"u-{n}", email=f"p{n}@example.com", phone=f"+49301{n:05}") for n in range(5_000)),
+        )
+        plan = await explain(f"{store._statement(kind, '> $2')} LIMIT $3", (WORKSPACE, "", 50))
+        assert any(index in line for line in plan), plan
 
     @given(
         st.lists(
