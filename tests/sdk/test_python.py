@@ -138,7 +138,7 @@ def test_a_conflict_names_the_other_record(client: Intercom) -> None:
 
 
 def test_a_409_leaves_nothing_however_often_it_is_sent(client: Intercom) -> None:
-    """The client can be told to send a refused request again (facts: Intercom 5.1): it stays a 409 and writes nothing."""
+    """Clients may be told to send a refused request again (facts: Intercom 5.1): a 409 stays one and writes nothing."""
     made = make(client, external_id=unique("retried"))
     for _ in range(3):
         assert refused(lambda: make(client, external_id=made.external_id, name="other")).status_code == 409
