@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import threading
@@ -11,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.contacts.access_token import Scope
-from tests.web.conftest import STORES, access_token, gateway_on, other_workspace
+from gateway.contacts.stores import store_for
+from tests.contacts.records import contact, insert
+from tests.web.conftest import STORES, access_token, gateway_on, other_workspace, running_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.web.conftest import Reply, Server
 
@@ -289,6 +293,30 @@ def test_heavy_searches_do_not_hold_up_logins(crowded: Server) -> None:
     for number in range(20):
         found = search(crowded, {"field": "external_id", "operator": "=", "value": f"login-{number}"}).json()["data"]
         assert crowded.admin("DELETE", f"/contacts/{found[0]['id']}").status == 200
+
+
+def test_r32_a_search_that_takes_too_long_is_refused(tmp_path: Path) -> None:
+    """225 filters, for each of which every one of 40,000 records is read: 422, and the next search is answered."""
+    with running_gateway(tmp_path) as server:
+        asyncio.run(fill(tmp_path, 40_000))
+        inner = {"operator": "AND", "value": [custom("~", "b")] * 14 + [custom("~", "c")]}
+        reply = search(server, {"operator": "OR", "value": [inner] * 15})
+        assert reply.status == 422
+        error = reply.json()["errors"][0]
+        assert (error["code"], error["field"]) == ("request_timeout", "query")
+        assert search(server, EVERYBODY).json()["total_count"] == 40_000
+
+
+def custom(operator: str, value: str) -> dict[str, str]:
+    return {"field": "custom_attributes.x", "operator": operator, "value": value}
+
+
+async def fill(folder: Path, contacts: int) -> None:
+    """Many contacts, put into the store beside the running gateway."""
+    store = store_for(f"sqlite:///{folder / 'contacts.db'}")
+    await store.open()
+    await insert(store, *(contact(custom_attributes={"x": "a" * 200 + "b"}) for _ in range(contacts)))
+    await store.close()
 
 
 def test_the_clock_does_not_matter_to_a_page(crowded: Server) -> None:
