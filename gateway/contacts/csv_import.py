@@ -171,7 +171,7 @@ class CsvImport:
             self._made.first(contact_id, line)
         self.longest_batch = max(self.longest_batch, seconds)
         fitting = int(len(batch.results) * BATCH_SECONDS / max(seconds, 1e-6))
-        self._size = max(_LEAST_BATCH, min(fitting, 2 * self._size, self._largest))
+        self._size = min(self._largest, max(_LEAST_BATCH, min(fitting, 2 * self._size)))
         return batch.results
 
     async def _attempt(self, work: Work[T]) -> T:
@@ -193,8 +193,12 @@ class CsvImport:
         )
 
     def met_before(self, contact_id: str) -> int | None:
-        """The line of an earlier batch that wrote, or made, a record."""
-        return self._met.line_of(contact_id) or self._made.line_of(contact_id)
+        """The line of an earlier batch that wrote a record, or found it to be as it says."""
+        return self._met.line_of(contact_id)
+
+    def made_before(self, contact_id: str) -> int | None:
+        """The line of an earlier batch that made a record."""
+        return self._made.line_of(contact_id)
 
     def result(self, line: int, outcome: Outcome, contact_id: str) -> RowResult:
         """An accepted row; the id of a record that only a rehearsal made means nothing afterwards."""
@@ -340,19 +344,21 @@ class _Batch:
             raise RowRejected(RowProblem.DUPLICATE_IN_FILE, f"line {before} is the same person", other_id=standing.id)
         if values.contact_id not in {None, standing.id}:
             raise RowRejected(RowProblem.ID_MISMATCH, "another record matches", field="id", other_id=standing.id)
-        self.met[standing.id] = line
         if standing.state is State.BLOCKED:
             raise RowRejected(RowProblem.CONTACT_BLOCKED, "the contact is blocked", other_id=standing.id)
         if self._run.rule is not MatchRule.ID and not links:
             fields.pop("external_id", None)  # it found the record, or one that was merged into it
         if links:
-            fields["role"] = Role.USER
+            fields.setdefault("role", Role.USER)
         changes = _changes(standing, fields)
         if not changes and standing.state is State.LIVE:
+            self.met[standing.id] = line
             return Outcome.UNCHANGED, standing.id
-        self._doubt(standing)
         kind = "linked" if links else "updated"
-        self._doubt(await self._editor.update(standing.id, changes, kind=kind, restores=True))
+        updated = await self._editor.update(standing.id, changes, kind=kind, restores=True)
+        self.met[standing.id] = line
+        self._doubt(standing)
+        self._doubt(updated)
         return Outcome.LINKED if links else Outcome.UPDATED, standing.id
 
     async def _match(self, values: Values) -> tuple[Contact | None, bool]:
@@ -396,10 +402,13 @@ class _Batch:
         """The live records that hold an email with proof, oldest first."""
         found = await self._transaction.find_each(self._workspace, "email", [email])
         live = [one for one in found if one.state is State.LIVE and one.email_proof not in {None, Proof.CLAIMED}]
-        return sorted(live, key=lambda one: (one.created_at, one.id))
+        return sorted(live, key=lambda one: (one.created_at, self._line_made(one.id) or 0, one.id))
 
     def _line_of(self, contact_id: str) -> int | None:
-        return self.met.get(contact_id) or self.made.get(contact_id) or self._run.met_before(contact_id)
+        return self.met.get(contact_id) or self._run.met_before(contact_id) or self._line_made(contact_id)
+
+    def _line_made(self, contact_id: str) -> int | None:
+        return self.made.get(contact_id) or self._run.made_before(contact_id)
 
     def _doubt(self, contact: Contact) -> None:
         """What was looked up about a record may be true no more."""

@@ -56,6 +56,7 @@ async def import_rows(
     *,
     applies: bool = True,
     workspace: str = WORKSPACE,
+    batch: int | None = None,
     **choices: Any,
 ) -> Imported:
     """Import rows, or the text of a file, through a file at `path`."""
@@ -71,13 +72,15 @@ async def import_rows(
         clock=lambda: NOW,
         random_bytes=os.urandom,
     )
+    if batch is not None:
+        prepared.run._largest = prepared.run._size = batch
     report = Report(prepared.layout, prepared.file.delimiter)
     results: list[RowResult] = []
     result_text, errors_text = report.result_header, report.errors_header
-    async for batch in prepared.run.batches(prepared.file.rows()):
-        results += [result for _, result in batch]
-        result_text += report.results(batch)
-        errors_text += report.errors(batch)
+    async for done in prepared.run.batches(prepared.file.rows()):
+        results += [result for _, result in done]
+        result_text += report.results(done)
+        errors_text += report.errors(done)
     assert prepared.total == len(results) == sum(prepared.run.counts.values())
     return Imported(results, result_text, errors_text)
 
