@@ -218,6 +218,12 @@ def test_each_operation_names_the_scope_that_it_needs(server: Server, path: str,
     assert allowed == (needed == [])
 
 
+def test_the_document_is_openapi() -> None:
+    """It is valid against the schema that the OpenAPI Initiative publishes for 3.1."""
+    assert DOCUMENT["openapi"].startswith("3.1.")
+    SCHEMA.validate()
+
+
 def test_every_operation_has_a_name_of_its_own() -> None:
     """Generated clients name their methods by it."""
     names = [

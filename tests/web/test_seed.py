@@ -271,7 +271,7 @@ def test_s09_one_user_id_of_several_people_is_noticed(server: Server) -> None:
     for number, person in enumerate(("a", "b", "a")):
         log_in(server, key, email=f"{person}-{key}@example.com", iat=int(time.time()) - 10 + number)
     assert "shared_user_id" in {event["kind"] for event in history(server, key)}
-    groups = server.admin("GET", "/contacts/duplicates?by=shared_user_id").json()["data"]
+    groups = server.admin("GET", "/contacts/duplicates?kind=shared_user_id").json()["data"]
     assert key in {contact["external_id"] for group in groups for contact in group["contacts"]}
 
 
@@ -421,7 +421,7 @@ def test_s18_duplicates_are_found_and_cleaned(server: Server) -> None:
     """Report, preview, merge, undo, delete: the cleaning of a lead that is a user, step by step."""
     email = f"{unique('s18')}@example.com"
     user, lead = make(server, external_id=unique("s18"), email=email), make(server, role="lead", email=email, name="L")
-    groups = server.admin("GET", "/contacts/duplicates?by=email").json()["data"]
+    groups = server.admin("GET", "/contacts/duplicates?kind=email&per_page=150").json()["data"]
     (group,) = [group for group in groups if {one["id"] for one in group["contacts"]} == {user["id"], lead["id"]}]
     assert group["proposal"]["into"] == user["id"]
     pair = {"from": lead["id"], "into": user["id"]}
