@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from gateway.contacts.rows import COLUMNS
 from gateway.contacts.search import FieldType, Filter, Operator, Position, Search, Sort
+from gateway.contacts.search_query import FIELDS
 from gateway.identity.principal import ascii_lower
 
 if TYPE_CHECKING:
@@ -100,14 +101,17 @@ def page_statement(  # noqa: PLR0913 - the parts of a page
     """The rows of the records after a position, in order: `COLUMNS`, then the value of the sort field.
 
     `few` says whether the ranges that the search asks for are small. They are read, and sorted, only then: of many
-    matches the first are found sooner in the order itself. The `+` keeps SQLite from the index of the order.
+    matches the first are found sooner in the order itself. A sort key that is no column keeps an engine, which may know
+    nothing of its table yet, from reading the whole index of the order.
     """
     compiler = _Compiler(dialect, workspace_id, few=few)
     where = compiler.where(search)
     field = search.sort.field
     column = key = compiler.column(field) or "NULL"
-    if few and not dialect.counts and search.where is not None and finds_few(search.where, field):
-        key = key if is_look_up(search) else f"+{key}"
+    if few and search.where is not None and finds_few(search.where, field, ranges=not dialect.counts):
+        # Of an email, the index has the usual order itself.
+        by_email = isinstance(search.where, Filter) and search.where.field == "email" and is_look_up(search)
+        key = key if by_email else _no_column(key, field)
     direction = " DESC" if search.sort.descending else ""
     nulls = "" if field in _ALWAYS_THERE else " NULLS LAST"  # which would keep PostgreSQL from its index
     order = f"id{direction}" if column == "NULL" else f"{key}{direction}{nulls}, id{direction}"
@@ -170,8 +174,8 @@ class _Compiler:
     def _node(self, node: Filter | Group) -> str:
         if isinstance(node, Filter):
             return self._filter(node)
-        if self._few and not node.every and finds_few(node):
-            # One index for each alternative: SQLite, from OR, would rather read all records of the workspace.
+        if self._few and not self._dialect.counts and not node.every and finds_few(node):
+            # One index for each alternative. PostgreSQL joins indexes itself; SQLite would read the whole workspace.
             ids = f"SELECT id FROM contacts WHERE {self._live}"  # noqa: S608 - values are bound
             return f"id IN ({' UNION ALL '.join(f'{ids} AND {self._node(member)}' for member in node.members)})"
         word = " AND " if node.every else " OR "
@@ -268,15 +272,25 @@ def is_look_up(search: Search) -> bool:
     return asked.operator is Operator.EQUAL and asked.field in {"id", "external_id", "email"}
 
 
-def finds_few(node: Filter | Group, sort_field: str | None = None) -> bool:
-    """Whether it picks records by an index, usually few of them, and another one than that of the order."""
+def finds_few(node: Filter | Group, sort_field: str | None = None, *, ranges: bool = True) -> bool:
+    """Whether it picks records by an index, usually few of them, and another one than that of the order.
+
+    Without `ranges`, only what picks them by whole values counts.
+    """
     if not isinstance(node, Filter):
-        return (any if node.every else all)(finds_few(member, sort_field) for member in node.members)
-    if node.custom or node.value is None:
+        return (any if node.every else all)(finds_few(member, sort_field, ranges=ranges) for member in node.members)
+    if node.custom or node.value is None or not (ranges or node.operator in (Operator.EQUAL, Operator.IN)):
         return False
     if node.field in _BEGINNINGS:
         return node.operator in (Operator.EQUAL, Operator.IN, Operator.STARTS)
     return node.field in {"created_at", "updated_at"} - {sort_field} and node.operator is not Operator.NOT_EQUAL
+
+
+def _no_column(key: str, field: str) -> str:
+    """The same values as an expression, of which there is no index."""
+    if key == "NULL":
+        return key
+    return f"({key} || '')" if FIELDS[field] is FieldType.TEXT else f"({key} + 0)"
 
 
 def _one_of(places: Sequence[str]) -> str:
