@@ -9,8 +9,11 @@ Reading order:
     identity/principal.py    how an id is brought to its one spelling, or refused
     contacts/store.py        what a contact store promises
     contacts/resolver.py     from a `Principal` to one contact: the table of who is who
+    contacts/editing.py      what an operator changes in records, whatever the way in
+    contacts/                search, merging, csv, database: a folder for each larger part of a record's life
     web/decision.py          the way of a request, whoever carries it
     web/express.py           the short way for what needs no waiting
+    web/admin/               the Contacts API, one file a noun, and its OpenAPI document
     settings/, trust.py      what can be configured, and whom that makes us trust
     app.py, serving.py       the wiring; the processes
     cli/                     the commands, one file per group

@@ -14,33 +14,33 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from gateway import __version__
+from gateway.contacts.database.stores import store_for
 from gateway.contacts.resolver import Resolver
-from gateway.contacts.stores import store_for
 from gateway.identity.verifier import TokenVerifier
 from gateway.settings import Settings, load_settings
 from gateway.trust import id_rules, resolution_policies, trusted_issuers
-from gateway.web.access import AccessTokenMiddleware
-from gateway.web.admin_errors import HANDLERS
-from gateway.web.attached_api import AttachedApi
+from gateway.web.admin.access import AccessTokenMiddleware
+from gateway.web.admin.attached_api import AttachedApi
+from gateway.web.admin.contacts_api import ContactsApi
+from gateway.web.admin.data_attributes_api import DataAttributesApi
+from gateway.web.admin.duplicates_api import DuplicatesApi
+from gateway.web.admin.errors import HANDLERS
+from gateway.web.admin.history_api import HistoryApi
+from gateway.web.admin.imports_api import ImportsApi
+from gateway.web.admin.lifecycle_api import LifecycleApi
+from gateway.web.admin.merge_api import MergeApi
+from gateway.web.admin.openapi.document import OpenApi
+from gateway.web.admin.rate_limits import RateLimits
+from gateway.web.admin.search_api import SearchApi
+from gateway.web.admin.visitors_api import VisitorsApi
 from gateway.web.authentication import Authenticator
 from gateway.web.carrier import DecisionCarrier
-from gateway.web.contacts_api import ContactsApi
-from gateway.web.data_attributes_api import DataAttributesApi
 from gateway.web.decision import Decision
-from gateway.web.duplicates_api import DuplicatesApi
 from gateway.web.forward_auth import ForwardAuth
 from gateway.web.headers import IdentityHeaders
 from gateway.web.health import Health
-from gateway.web.history_api import HistoryApi
-from gateway.web.imports_api import ImportsApi
-from gateway.web.lifecycle_api import LifecycleApi
-from gateway.web.merge_api import MergeApi
 from gateway.web.messenger import Login, Me
-from gateway.web.openapi.document import OpenApi
 from gateway.web.problems import Problems
-from gateway.web.rate_limits import RateLimits
-from gateway.web.search_api import SearchApi
-from gateway.web.visitors_api import VisitorsApi
 
 if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore

@@ -15,7 +15,7 @@ from msgspec import Struct
 from pydantic import field_validator
 
 from gateway.contacts.access_token import AccessToken, Scope, digest_of, mint_access_token_secret
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.stores import store_for
 from gateway.errors import SettingsInvalid
 from gateway.settings import Settings, settings_from
 from keys.files import read_secret_file, write_private

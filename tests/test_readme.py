@@ -113,9 +113,10 @@ def test_make_targets() -> None:
     named = [command for block in blocks("console") for command in commands(block) if command.startswith("make ")]
     assert len(named) == 4
     last = {"serve": "gateway serve", "test": "-m pytest", "lint": "lint-imports", "bench": "-m tests.benchmarks"}
+    make = ["make", "-n", "--no-print-directory"]
     for command in named:
         target = command.partition("#")[0].split()[1]
-        plan = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        plan = subprocess.run([*make, target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         assert last[target] in plan.splitlines()[-1]
 
 

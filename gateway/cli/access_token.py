@@ -13,7 +13,7 @@ from gateway.cli.commands import AsJson, Config, Workspace, examples, group
 from gateway.cli.configuration import settings_for, workspace_of
 from gateway.cli.output import CommandFailed, checked_text, complain, moment, say, say_json, say_table
 from gateway.contacts.access_token import AccessToken, Scope, digest_of, mint_access_token_secret
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.stores import store_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,8 +17,8 @@ from gateway.cli.outcomes import Outcomes, interruptions
 from gateway.cli.output import checked_text, complain
 from gateway.cli.private_files import opened
 from gateway.cli.progress import progress_bar
-from gateway.contacts.backfill import ERRORS_HEADER, Backfill, errors_text
-from gateway.contacts.stores import store_for
+from gateway.contacts.csv.backfill import ERRORS_HEADER, Backfill, errors_text
+from gateway.contacts.database.stores import store_for
 from gateway.trust import id_rules
 
 if TYPE_CHECKING:

@@ -17,16 +17,16 @@ from gateway.cli.output import FOUND_WANTING, WRONG_USE, CommandFailed, complain
 from gateway.cli.private_files import written_at_once
 from gateway.cli.progress import progress_bar
 from gateway.contacts.contact import is_contact_id
-from gateway.contacts.csv_rows import CsvProblem
-from gateway.contacts.duplicate_review import Decided, Decision, Outcome, Reviewer, reviewed, table
-from gateway.contacts.duplicates import WORDS, DuplicateKind, DuplicatesReport
-from gateway.contacts.stores import store_for
-from gateway.web.duplicate_json import group_json
+from gateway.contacts.csv.rows import CsvProblem
+from gateway.contacts.database.stores import store_for
+from gateway.contacts.merging.duplicates import WORDS, DuplicateKind, DuplicatesReport
+from gateway.contacts.merging.review import Decided, Decision, Outcome, Reviewer, reviewed, table
+from gateway.web.admin.duplicate_json import group_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from gateway.contacts.duplicates import DuplicateGroup, Position
+    from gateway.contacts.merging.duplicates import DuplicateGroup, Position
     from gateway.contacts.store import ContactStore
 
 EXAMPLES = examples(

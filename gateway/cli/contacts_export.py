@@ -14,8 +14,8 @@ from gateway.cli.configuration import settings_for, workspace_of
 from gateway.cli.output import complain
 from gateway.cli.private_files import written_at_once
 from gateway.cli.progress import progress_bar
-from gateway.contacts.csv_export import exported
-from gateway.contacts.stores import store_for
+from gateway.contacts.csv.exporting import exported
+from gateway.contacts.database.stores import store_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ from gateway.cli.commands import AsJson, Config, Workspace, examples
 from gateway.cli.configuration import settings_for, workspace_of
 from gateway.cli.output import CommandFailed, checked_text, moment, say, say_json, say_table
 from gateway.contacts.contact import Contact, is_contact_id
+from gateway.contacts.database.stores import store_for
 from gateway.contacts.store import Event
-from gateway.contacts.stores import store_for
 from gateway.errors import Refusal
 from gateway.identity.principal import normalise_email
 

@@ -17,18 +17,18 @@ from gateway.cli.outcomes import Outcomes, interruptions
 from gateway.cli.output import WRONG_USE, CommandFailed
 from gateway.cli.private_files import opened
 from gateway.cli.progress import progress_bar
-from gateway.contacts.csv_job import ImportChoices, prepare_import
-from gateway.contacts.csv_layout import Unknown
-from gateway.contacts.csv_report import Report
-from gateway.contacts.csv_rows import ENCODINGS, CsvProblem
-from gateway.contacts.match_rule import MatchRule  # noqa: TC001 - typer reads the annotations
-from gateway.contacts.stores import store_for
+from gateway.contacts.csv.layout import Unknown
+from gateway.contacts.csv.match_rule import MatchRule  # noqa: TC001 - typer reads the annotations
+from gateway.contacts.csv.report import Report
+from gateway.contacts.csv.rows import ENCODINGS, CsvProblem
+from gateway.contacts.csv.run import ImportChoices, prepare_import
+from gateway.contacts.database.stores import store_for
 from gateway.trust import id_rules
 
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from gateway.contacts.csv_job import PreparedImport
+    from gateway.contacts.csv.run import PreparedImport
     from gateway.contacts.store import ContactStore
     from gateway.identity.principal import IdRules
 

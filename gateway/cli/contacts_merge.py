@@ -13,18 +13,18 @@ from gateway.cli.commands import AsJson, Config, Workspace, examples
 from gateway.cli.configuration import settings_for, workspace_of
 from gateway.cli.output import WRONG_USE, CommandFailed, printable, say, say_json, say_table
 from gateway.contacts.contact import Contact, is_contact_id
-from gateway.contacts.merger import Merger
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.stores import store_for
+from gateway.contacts.merging.merger import Merger
 from gateway.errors import ChangeRefused, ContactConflict, ContactMerged, ContactNotFound
-from gateway.web.contact_json import contact_json
-from gateway.web.merge_json import preview_json, unmerge_json
+from gateway.web.admin.contact_json import contact_json
+from gateway.web.admin.merge_json import preview_json, unmerge_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
     from typing import Any
 
-    from gateway.contacts.merging import Plan
+    from gateway.contacts.merging.rules import Plan
     from gateway.contacts.store import ContactStore, ContactTransaction
 
 MERGE_EXAMPLES = examples(

@@ -10,7 +10,7 @@ import typer
 from gateway.cli.commands import AsJson, Config, examples, group
 from gateway.cli.configuration import settings_for
 from gateway.cli.output import FOUND_WANTING, say, say_json
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.stores import store_for
 from gateway.settings import without_password
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from gateway.contacts.database.stores import store_for
 from gateway.contacts.resolver import MatchedBy, Resolver
-from gateway.contacts.stores import store_for
 from gateway.errors import Code, Outage, Refusal, StoreUnusable
 from gateway.identity.claims import ClaimPolicy
 from gateway.identity.inspection import Check, inspect_token

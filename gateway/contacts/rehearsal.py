@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.contacts.contact import Role, State
+from gateway.contacts.database.sqlite import scratch_transaction
 from gateway.contacts.editing import conflict_with
-from gateway.contacts.sqlite import scratch_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

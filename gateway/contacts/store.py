@@ -26,11 +26,11 @@ from msgspec import Struct
 
 from gateway.contacts.attributes import AttributeReader, AttributeTransaction
 from gateway.contacts.bulk import BulkReader, BulkTransaction
-from gateway.contacts.duplicates import DuplicateReader
-from gateway.contacts.imports import ImportReader, ImportWriter
-from gateway.contacts.merge_journal import MergeReader, MergeWriter
+from gateway.contacts.csv.jobs import ImportReader, ImportWriter
+from gateway.contacts.merging.duplicates import DuplicateReader
+from gateway.contacts.merging.journal import MergeReader, MergeWriter
 from gateway.contacts.put_away import PutAwayReader
-from gateway.contacts.search import ContactSearch
+from gateway.contacts.search.tree import ContactSearch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from gateway.contacts.contact import Contact, Role, State
 from gateway.contacts.editing import identifiers_of
-from gateway.contacts.merger import Merger
+from gateway.contacts.merging.merger import Merger
 from gateway.errors import ChangeProblem, ChangeRefused, Code, Refusal, VisitorNotFound
 from gateway.identity.principal import Proof
 

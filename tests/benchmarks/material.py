@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from gateway.contacts.contact import Contact, Role, mint_contact_id
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.stores import store_for
 from gateway.identity.issuing import issue_token
 from gateway.identity.principal import Proof
 from keys.jwk import SigningKey, generate_signing_key, signing_key_from_secret

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.contacts.contact import Contact, Role, mint_contact_id
-from gateway.contacts.search import Search
-from gateway.contacts.search_query import read_query, read_sort
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.stores import store_for
+from gateway.contacts.search.query import read_query, read_sort
+from gateway.contacts.search.tree import Search
 from gateway.errors import SearchRefused
 from gateway.identity.principal import Proof
 from tests.benchmarks.postgres import postgres_url

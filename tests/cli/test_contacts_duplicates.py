@@ -10,7 +10,7 @@ import pytest
 
 from gateway.cli.configuration import DEVELOPMENT
 from gateway.contacts.contact import Role
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.stores import store_for
 from gateway.development import WORKSPACE
 from gateway.identity.principal import Proof
 from tests.cli.conftest import Ended, run

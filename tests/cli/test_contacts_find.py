@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from gateway.cli.configuration import DEVELOPMENT
+from gateway.contacts.database.stores import store_for
 from gateway.contacts.editing import Editor
-from gateway.contacts.stores import store_for
 from gateway.development import WORKSPACE
 from tests.cli.conftest import run
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.cli.configuration import DEVELOPMENT
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.stores import store_for
 from tests.cli.conftest import program, run
 
 if TYPE_CHECKING:

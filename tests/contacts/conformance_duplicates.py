@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.contacts.contact import Role, State
-from gateway.contacts.duplicates import (
+from gateway.contacts.merging.duplicates import (
     LISTED,
     Doubt,
     DuplicateKind,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.contacts.contact import Contact
-    from gateway.contacts.duplicates import DuplicateGroup
+    from gateway.contacts.merging.duplicates import DuplicateGroup
     from gateway.contacts.store import ContactStore, ContactTransaction
 
 

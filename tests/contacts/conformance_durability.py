@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.contacts.schema import MIGRATIONS
+from gateway.contacts.database.schema.migrations import MIGRATIONS
+from gateway.contacts.database.stores import store_for
 from gateway.contacts.store import ContactStore, ContactTransaction, Event
-from gateway.contacts.stores import store_for
 from gateway.errors import StoreUnusable
 from tests.contacts.conformance_concurrency import go, line_of
 from tests.contacts.records import WORKSPACE, contact, insert

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.contacts.contact import Role
-from gateway.contacts.merger import Merger
+from gateway.contacts.merging.merger import Merger
 from gateway.contacts.store import Event
 from gateway.identity.principal import Proof
 from tests.contacts.people import Clock, kinds, person, principal, resolver_of

@@ -14,9 +14,9 @@ from msgspec import UNSET, Struct
 from msgspec.structs import asdict, replace
 
 from gateway.contacts.contact import Contact, Role, State
+from gateway.contacts.database.stores import store_for
 from gateway.contacts.resolver import ResolutionPolicy, Resolver
 from gateway.contacts.signed_values import differ
-from gateway.contacts.stores import store_for
 from gateway.errors import ChangeProblem, ChangeRefused, ContactConflict, ContactMerged, ContactNotFound, Refusal
 from gateway.identity.principal import Proof
 from tests.contacts import merges
@@ -26,7 +26,7 @@ from tests.contacts.records import contact
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from gateway.contacts.merger import Undone
+    from gateway.contacts.merging.merger import Undone
     from gateway.contacts.store import ContactStore
 
 EMAILS = ["a@example.com", "b@example.com"]

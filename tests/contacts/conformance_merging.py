@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.contacts.contact import Role, State
-from gateway.contacts.merging import Because
+from gateway.contacts.merging.rules import Because
 from gateway.contacts.resolver import MatchedBy
 from gateway.errors import ChangeProblem, ContactMerged, ContactNotFound
 from gateway.identity.principal import Proof

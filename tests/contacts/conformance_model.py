@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from gateway.contacts.contact import Contact, State
+from gateway.contacts.database.stores import store_for
 from gateway.contacts.editing import conflict_with
-from gateway.contacts.stores import store_for
 from gateway.errors import ContactConflict, ContactNotFound, GatewayError
 from tests.contacts.records import NOW, contact
 

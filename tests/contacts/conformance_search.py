@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.contacts.contact import Contact, Role, State
-from gateway.contacts.search import Position, Search
-from gateway.contacts.search_query import FIELDS, OPERATORS, read_query, read_sort
-from gateway.contacts.search_sql import count_statement, page_statement
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.stores import store_for
+from gateway.contacts.search.compiling import count_statement, page_statement
+from gateway.contacts.search.query import FIELDS, OPERATORS, read_query, read_sort
+from gateway.contacts.search.tree import Position, Search
 from gateway.errors import SearchProblem, SearchRefused
 from tests.contacts import search_oracle
 from tests.contacts.records import NOW, WORKSPACE, contact, do, insert, merge, update

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.contacts.contact import Role, State
-from gateway.contacts.merging import UNDO_SECONDS
+from gateway.contacts.merging.rules import UNDO_SECONDS
 from gateway.errors import ChangeProblem, ContactConflict, ContactNotFound
 from gateway.identity.principal import Proof
 from tests.contacts.merges import ADA, edit, merge, merger, pair, refused, set_state, stored, unmerge

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.stores import store_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -7,9 +7,9 @@ import io
 import os
 from typing import TYPE_CHECKING, Any
 
-from gateway.contacts.csv_import import Outcome
-from gateway.contacts.csv_job import ImportChoices, prepare_import
-from gateway.contacts.csv_report import Report
+from gateway.contacts.csv.importing import Outcome
+from gateway.contacts.csv.report import Report
+from gateway.contacts.csv.run import ImportChoices, prepare_import
 from gateway.identity.principal import IdRules
 from tests.contacts.records import NOW, WORKSPACE
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.contacts.contact import Contact
-    from gateway.contacts.csv_import import RowResult
-    from gateway.contacts.match_rule import MatchRule
+    from gateway.contacts.csv.importing import RowResult
+    from gateway.contacts.csv.match_rule import MatchRule
     from gateway.contacts.store import ContactStore
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.contacts.contact import State
-from gateway.contacts.merger import Merger
+from gateway.contacts.merging.merger import Merger
 from gateway.errors import ChangeProblem, ChangeRefused
 from tests.contacts.people import person
 from tests.contacts.records import NOW, WORKSPACE, insert
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gateway.contacts.contact import Contact
-    from gateway.contacts.merger import Undone
-    from gateway.contacts.merging import Plan
+    from gateway.contacts.merging.merger import Undone
+    from gateway.contacts.merging.rules import Plan
     from gateway.contacts.store import ContactStore, ContactTransaction
 
 

@@ -13,8 +13,8 @@ import time
 from msgspec.structs import replace
 
 from gateway.contacts.contact import Contact, Role, mint_contact_id
+from gateway.contacts.database.stores import store_for
 from gateway.contacts.store import ContactStore, ContactTransaction, Event
-from gateway.contacts.stores import store_for
 from tests.contacts.people import principal, resolver_of
 from tests.contacts.records import WORKSPACE
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.contacts.attributes import Catalogue
-from gateway.contacts.csv_cells import guarded, moment, seconds_of, unguarded
-from gateway.contacts.csv_layout import COLUMN_LIMIT, COLUMNS, Layout, is_known
-from gateway.contacts.csv_rows import ENCODINGS, LINE_LIMIT, CsvFile, CsvProblem
-from gateway.contacts.digests import Digests
+from gateway.contacts.csv.cells import guarded, moment, seconds_of, unguarded
+from gateway.contacts.csv.first_lines import FirstLines
+from gateway.contacts.csv.layout import COLUMN_LIMIT, COLUMNS, Layout, is_known
+from gateway.contacts.csv.rows import ENCODINGS, LINE_LIMIT, CsvFile, CsvProblem
 from gateway.identity.principal import IdRules
 
 if TYPE_CHECKING:
@@ -167,20 +167,20 @@ def test_what_is_no_date(text: str) -> None:
 @given(st.lists(st.text(max_size=3)))
 def test_the_first_line_of_a_key(keys: list[str]) -> None:
     """The table says what a dictionary says, while it grows."""
-    digests, first = Digests(), dict[str, int]()
+    lines, first = FirstLines(), dict[str, int]()
     for line, key in enumerate(keys, start=2):
-        assert digests.line_of(key) == first.get(key)
-        assert digests.first(key, line) == first.get(key)
+        assert lines.line_of(key) == first.get(key)
+        assert lines.first(key, line) == first.get(key)
         first.setdefault(key, line)
 
 
 def test_the_table_of_keys_grows() -> None:
     """Many keys, each found with its line."""
-    digests = Digests()
+    lines = FirstLines()
     for line in range(20_000):
-        assert digests.first(("user_id", f"u{line}"), line + 1) is None
-    assert all(digests.line_of(("user_id", f"u{line}")) == line + 1 for line in range(20_000))
-    assert digests.line_of(("email", "u1")) is None
+        assert lines.first(("user_id", f"u{line}"), line + 1) is None
+    assert all(lines.line_of(("user_id", f"u{line}")) == line + 1 for line in range(20_000))
+    assert lines.line_of(("email", "u1")) is None
 
 
 @given(st.lists(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), min_size=2, max_size=2)))

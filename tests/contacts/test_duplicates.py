@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.contacts.contact import Role
-from gateway.contacts.duplicates import WORDS, Because, Doubt, Proposal, folded_id, propose
+from gateway.contacts.merging.duplicates import WORDS, Because, Doubt, Proposal, folded_id, propose
 from gateway.identity.principal import Proof
 from tests.contacts.people import person
 from tests.contacts.records import NOW

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.contacts.contact import Contact, Role
-from gateway.contacts.merge_journal import Kept
-from gateway.contacts.merging import Because, FieldOutcome, Outcome, Plan, plan_of, restored
+from gateway.contacts.merging.journal import Kept
+from gateway.contacts.merging.rules import Because, FieldOutcome, Outcome, Plan, plan_of, restored
 from tests.contacts.people import person
 from tests.contacts.records import NOW
 

@@ -14,9 +14,9 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from gateway.contacts.postgres import CHANNEL, PostgresStore
+from gateway.contacts.database.postgres import CHANNEL, PostgresStore
+from gateway.contacts.database.stores import store_for
 from gateway.contacts.store import EVERYTHING
-from gateway.contacts.stores import store_for
 from gateway.errors import Outage, StoreUnusable
 from tests.contacts.conformance_alarm import AlarmConformance
 from tests.contacts.conformance_attributes import AttributesConformance, UserDataConformance

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.contacts.search import FieldType, Filter, Group, Operator, Sort
-from gateway.contacts.search_query import FIELDS, GROUP_LIMIT, OPERATORS, read_query, read_sort
+from gateway.contacts.search.query import FIELDS, GROUP_LIMIT, OPERATORS, read_query, read_sort
+from gateway.contacts.search.tree import FieldType, Filter, Group, Operator, Sort
 from gateway.errors import SearchProblem, SearchRefused
 
 

@@ -10,8 +10,8 @@ import apsw
 import pytest
 from msgspec.structs import replace
 
-from gateway.contacts.sqlite import LISTEN_SECONDS, SqliteStore, _SqliteTransaction
-from gateway.contacts.sqlite_file import connect, execute
+from gateway.contacts.database.sqlite import LISTEN_SECONDS, SqliteStore, _SqliteTransaction
+from gateway.contacts.database.sqlite_file import connect, execute
 from gateway.errors import Outage
 from tests.contacts.conformance_alarm import AlarmConformance
 from tests.contacts.conformance_attributes import AttributesConformance, UserDataConformance

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from gateway.contacts.sqlite import SqliteStore
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.sqlite import SqliteStore
+from gateway.contacts.database.stores import store_for
 from gateway.errors import Outage, StoreUnusable
 from tests.contacts.records import WORKSPACE, contact, insert, until
 

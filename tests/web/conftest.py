@@ -24,7 +24,7 @@ import uvicorn
 from msgspec import Struct
 
 from gateway.contacts.access_token import AccessToken, Scope, digest_of, mint_access_token_secret
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.stores import store_for
 from gateway.identity.issuing import issue_token
 from keys.jwk import SigningKey, generate_signing_key, signing_key_from_secret
 from tests.postgres import empty_database

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway import __version__
-from gateway.web.openapi.document import openapi_document
+from gateway.web.admin.openapi.document import openapi_document
 
 if TYPE_CHECKING:
     from tests.web.conftest import Server

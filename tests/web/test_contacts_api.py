@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from gateway.contacts.access_token import Scope
 from gateway.contacts.contact import Contact, State
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.stores import store_for
 from tests.web.conftest import access_token, other_workspace, running_gateway
 
 if TYPE_CHECKING:

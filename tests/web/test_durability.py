@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.stores import store_for
 from tests.web.conftest import await_answer, running_gateway
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from gateway.app import create_gateway
 from gateway.contacts.access_token import Scope
 from gateway.identity.unverified import strict_json_object
 from gateway.settings import load_settings
-from gateway.web.openapi.document import openapi_document
+from gateway.web.admin.openapi.document import openapi_document
 from tests.web.conftest import access_token
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.contacts.access_token import Scope
-from gateway.web.accept import accepts
-from gateway.web.rate_limits import RateLimits
+from gateway.web.admin.accept import accepts
+from gateway.web.admin.rate_limits import RateLimits
 from tests.web.conftest import access_token, running_gateway
 
 if TYPE_CHECKING:

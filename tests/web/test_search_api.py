@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.contacts.access_token import Scope
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.stores import store_for
 from tests.contacts.records import contact, insert
 from tests.web.conftest import STORES, access_token, gateway_on, other_workspace, running_gateway
 

@@ -19,7 +19,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.contacts.contact import State
-from gateway.contacts.stores import store_for
+from gateway.contacts.database.stores import store_for
 from tests.web.conftest import free_port, running_gateway
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from gateway import __version__
 from gateway.contacts.access_token import Scope
-from gateway.web.openapi.document import openapi_document
+from gateway.web.admin.openapi.document import openapi_document
 from tests.web.conftest import access_token, other_workspace, running_gateway
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The store on its two engines, SQLite and PostgreSQL: SQL written once, and what each engine does its own way."""

@@ -1,0 +1,1 @@
+"""Two records that are one person: found, merged, and parted again."""

@@ -1,0 +1,39 @@
+"""Health (`health.py` of the web side): open, for whoever watches the process."""
+
+from __future__ import annotations
+
+from gateway.web.admin.openapi.parts import Json, Noun, closed, json_content, ref
+
+_ALIVE = closed({"status": {"const": "ok"}})
+
+
+def _health(name: str, summary: str, answers: Json) -> Json:
+    return {"operationId": name, "summary": summary, "security": [], "responses": answers}
+
+
+HEALTH = Noun(
+    tag="health",
+    description="Is the process alive, and can it answer logins?",
+    paths={
+        "/healthz": {"get": _health("healthz", "The process answers", {"200": json_content("Alive.", ref("Alive"))})},
+        "/readyz": {
+            "get": _health(
+                "readyz",
+                "Logins can be answered",
+                {
+                    "200": json_content("Ready.", ref("Readiness")),
+                    "503": json_content("Not ready; `checks` says what is missing.", ref("Readiness")),
+                },
+            )
+        },
+    },
+    schemas={
+        "Alive": _ALIVE,
+        "Readiness": closed(
+            {
+                "status": {"enum": ["ok", "unavailable"]},
+                "checks": closed({name: {"type": "string"} for name in ("keys", "store", "process")}),
+            }
+        ),
+    },
+)
