@@ -76,3 +76,13 @@ def test_a_body_that_never_ends_changes_nothing(server: Server, method: str, pat
     head = f"{method} {path} HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {server.access_token}\r\n"
     server.raw(f'{head}Content-Length: 100\r\n\r\n{{"external_id": "half"'.encode(), admin=True)
     assert server.contacts() == before
+
+
+@pytest.mark.parametrize("query", ["user_id=%ff", "email=%ed%a0%80@example.com", "\udcff=1"])
+@pytest.mark.parametrize("path", ["/visitors", "/contacts", "/contacts/archived", "/contacts/duplicates"])
+def test_r33_a_query_that_is_not_utf_8_is_mended_for_nobody(server: Server, path: str, query: str) -> None:
+    """Bytes that are no text are refused: read as the replacement character, they could be somebody else's id."""
+    target = f"{path}?{query}".encode("utf-8", "surrogateescape")
+    request = b"GET %b HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nAuthorization: Bearer %b\r\n\r\n"
+    received = server.raw(request % (target, server.access_token.encode()), admin=True)
+    assert received.startswith(b"HTTP/1.1 400"), received

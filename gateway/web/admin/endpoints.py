@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from starlette.responses import Response
@@ -61,10 +62,15 @@ class AdminEndpoints:
     def permitted(self, request: Request, scope: Scope, *, media_type: str = "application/json") -> str:
         """The workspace of the access token; 403 when the token lacks the scope, or its workspace stands no more.
 
-        406 when the client does not accept the type of the answer.
+        406 when the client does not accept the type of the answer, 400 when the query is not UTF-8: a parameter that
+        was mended in reading could be somebody else's id.
         """
         if not accepts(request.headers.get("accept"), media_type):
             raise AdminError(406, "client_error", f"the answer is {media_type}, which Accept excludes")
+        try:
+            unquote_to_bytes(request.scope["query_string"]).decode()
+        except UnicodeDecodeError:
+            raise AdminError(400, "parameter_invalid", "the query is not UTF-8") from None
         if scope not in request.user.scopes:
             raise AdminError(403, "forbidden", f"the access token lacks the scope {scope}")
         workspace: str = request.user.workspace_id
