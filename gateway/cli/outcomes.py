@@ -13,7 +13,7 @@ import typer
 from msgspec import Struct, field, to_builtins
 
 from gateway.cli.output import FOUND_WANTING, CommandFailed, complain, say, say_json, say_table
-from gateway.contacts.csv.importing import Outcome, RowResult
+from gateway.contacts.csv.outcome import Outcome, RowResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -61,6 +61,11 @@ class Editor:
         self._random_bytes = random_bytes
         self._catalogue = catalogue
 
+    @property
+    def workspace(self) -> str:
+        """Whose records it changes."""
+        return self._workspace
+
     async def create(self, fields: Mapping[str, Any]) -> Contact:
         """Make a record; raises `ChangeRefused`, `ContactConflict` naming the holder of an identifier, `Refusal`."""
         contact = await self.new(fields)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from gateway.contacts.attribute_editing import AttributeEditor
 from gateway.contacts.csv.backfill import ERRORS_HEADER, Backfill, errors_text
-from gateway.contacts.csv.importing import Outcome, RowResult
 from gateway.contacts.csv.match_rule import MatchRule
+from gateway.contacts.csv.outcome import Outcome, RowResult
 from gateway.identity.principal import IdRules
 from tests.contacts.imports import everybody, import_rows
 from tests.contacts.people import kinds, person

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from gateway.contacts.attribute_editing import AttributeEditor
 from gateway.contacts.contact import Role, State
 from gateway.contacts.csv.exporting import exported
-from gateway.contacts.csv.importing import Outcome
 from gateway.contacts.csv.layout import Unknown
 from gateway.contacts.csv.match_rule import MatchRule
+from gateway.contacts.csv.outcome import Outcome
 from gateway.contacts.csv.rows import CsvProblem
 from gateway.contacts.database.stores import store_for
 from gateway.errors import ContactConflict
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from gateway.contacts.bulk import Identifier
     from gateway.contacts.contact import Contact
-    from gateway.contacts.csv.importing import RowResult
+    from gateway.contacts.csv.outcome import RowResult
     from gateway.contacts.store import ContactStore, ContactTransaction
 
 BY_ID, BY_USER_ID, BY_EMAIL = MatchRule.ID, MatchRule.EXTERNAL_ID, MatchRule.EMAIL_IF_UNSET

@@ -7,7 +7,7 @@ import io
 import os
 from typing import TYPE_CHECKING, Any
 
-from gateway.contacts.csv.importing import Outcome
+from gateway.contacts.csv.outcome import Outcome
 from gateway.contacts.csv.report import Report
 from gateway.contacts.csv.run import ImportChoices, prepare_import
 from gateway.identity.principal import IdRules
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.contacts.contact import Contact
-    from gateway.contacts.csv.importing import RowResult
     from gateway.contacts.csv.match_rule import MatchRule
+    from gateway.contacts.csv.outcome import RowResult
     from gateway.contacts.store import ContactStore
 
 

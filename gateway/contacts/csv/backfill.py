@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from gateway.contacts.attributes import Catalogue
 from gateway.contacts.csv.cells import guarded, spelled
 from gateway.contacts.csv.first_lines import FirstLines
-from gateway.contacts.csv.importing import CsvImport, Outcome, RowResult
+from gateway.contacts.csv.importing import CsvImport
 from gateway.contacts.csv.layout import ERROR_COLUMNS, Layout
 from gateway.contacts.csv.match_rule import MatchRule
+from gateway.contacts.csv.outcome import Outcome, RowResult
 from gateway.contacts.csv.report import csv_text
 from gateway.contacts.csv.run import largest_batch
 from gateway.contacts.rehearsal import Rehearsal

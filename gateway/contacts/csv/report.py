@@ -7,14 +7,14 @@ import io
 from typing import TYPE_CHECKING
 
 from gateway.contacts.csv.cells import guarded, unguarded
-from gateway.contacts.csv.importing import Outcome
 from gateway.contacts.csv.layout import ERROR_COLUMNS
+from gateway.contacts.csv.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from gateway.contacts.csv.importing import RowResult
     from gateway.contacts.csv.layout import Layout
+    from gateway.contacts.csv.outcome import RowResult
 
     Rows = Sequence[tuple[Sequence[str], RowResult]]
 

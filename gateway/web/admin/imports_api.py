@@ -22,10 +22,10 @@ from starlette.routing import Route
 
 from gateway.contacts.access_token import Scope
 from gateway.contacts.contact import is_contact_id, mint_contact_id
-from gateway.contacts.csv.importing import Outcome
 from gateway.contacts.csv.jobs import KEPT_SECONDS, SILENT_SECONDS, ImportJob, JobState
 from gateway.contacts.csv.layout import Unknown
 from gateway.contacts.csv.match_rule import MatchRule
+from gateway.contacts.csv.outcome import Outcome
 from gateway.contacts.csv.rows import ENCODINGS
 from gateway.contacts.csv.run import ImportChoices
 from gateway.contacts.csv.worker import INTERRUPTED, INTERRUPTED_TEXT, Assignment

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from gateway.contacts.access_token import Scope
-from gateway.contacts.csv.importing import Outcome
 from gateway.contacts.csv.jobs import JobState
 from gateway.contacts.csv.layout import Unknown
 from gateway.contacts.csv.match_rule import MatchRule
+from gateway.contacts.csv.outcome import Outcome
 from gateway.contacts.csv.rows import ENCODINGS
 from gateway.web.admin.openapi.parts import CONTACT_ID, TIME, Json, Noun, Operation, closed, nullable, query_parameter
 
