@@ -142,7 +142,7 @@ class _Importer:
 
 async def _import(prepared: PreparedImport, result: TextIO | None, errors: TextIO | None, *, applies: bool) -> Outcomes:
     done = Outcomes(prepared.total)
-    report = Report(prepared.layout, prepared.file.delimiter)
+    report = Report(prepared.layout, prepared.file.delimiter, named=("user_id", "email"))
     for file, header in ((result, report.result_header), (errors, report.errors_header)):
         if file is not None:
             file.write(header)

@@ -74,7 +74,7 @@ async def import_rows(
     )
     if batch is not None:
         prepared.run._largest = prepared.run._size = batch
-    report = Report(prepared.layout, prepared.file.delimiter)
+    report = Report(prepared.layout, prepared.file.delimiter, named=("user_id", "email"))
     results: list[RowResult] = []
     result_text, errors_text = report.result_header, report.errors_header
     async for done in prepared.run.batches(prepared.file.rows()):

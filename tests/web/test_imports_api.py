@@ -71,6 +71,7 @@ def test_a_rehearsal_then_the_import(gateway: Server) -> None:
     contact = gateway.admin("GET", "/contacts/find_by_external_id/u1").json()
     results = rows_of(gateway, applied, "result")
     assert [row["contact_id"] for row in results] == [contact["id"], "", ""]
+    assert not {"user_id", "email"} & results[0].keys(), "whoever is deleted later would still be found there"
     placeholder, conflict = rows_of(gateway, applied, "errors")
     assert (placeholder["error_code"], placeholder["name"]) == ("user_id_placeholder", "'=1+1")
     assert (conflict["error_code"], conflict["error_contact_id"]) == ("conflict_email", contact["id"])
@@ -108,7 +109,7 @@ def test_one_at_a_time_and_an_end_that_is_told(gateway: Server) -> None:
 def worker_of(server: Server) -> int:
     """The process that does a job."""
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    (worker,) = [pid for pid in children if "import_worker" in Path(f"/proc/{pid}/cmdline").read_text()]
+    (worker,) = [pid for pid in children if "csv.worker" in Path(f"/proc/{pid}/cmdline").read_text()]
     return int(worker)
 
 

@@ -18,18 +18,19 @@ if TYPE_CHECKING:
 
     Rows = Sequence[tuple[Sequence[str], RowResult]]
 
-_NAMED = ("user_id", "email")
-
-
 class Report:
-    """The two files of one import, as pieces of text; `delimiter` is that of the imported file."""
+    """The two files of one import, as pieces of text; `delimiter` is that of the imported file.
 
-    def __init__(self, layout: Layout, delimiter: str) -> None:
+    `named` are the columns that the result repeats beside the contact id. What is kept in the store repeats none:
+    whoever is deleted later must not be found there.
+    """
+
+    def __init__(self, layout: Layout, delimiter: str, *, named: Sequence[str] = ()) -> None:
         self._kept = layout.kept
-        self._named = [layout.header.index(name) if name in layout.header else None for name in _NAMED]
+        self._named = [layout.header.index(name) if name in layout.header else None for name in named]
         self._delimiter = delimiter
         names = [layout.header[index] for index in self._kept]
-        self.result_header = csv_text([("line", "outcome", "contact_id", *_NAMED, *ERROR_COLUMNS[1:])])
+        self.result_header = csv_text([("line", "outcome", "contact_id", *named, *ERROR_COLUMNS[1:])])
         self.errors_header = csv_text([(*names, *ERROR_COLUMNS)], delimiter)
 
     def results(self, rows: Rows) -> str:
