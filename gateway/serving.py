@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import multiprocessing
 import os
@@ -139,6 +140,9 @@ async def _serve_both(settings: Settings, sockets: dict[str, socket.socket], lis
             for name, server in (("public", public), ("admin", admin)):
                 group.create_task(server.serve([sockets[name]]))
                 await server.up.wait()
+            # What stands by now stays for good: no collection needs to walk through it again, while logins wait.
+            gc.collect()
+            gc.freeze()
             listening()
     finally:
         await gateway.authenticator.close()

@@ -176,7 +176,7 @@ def growth(bench: Bench) -> None:
     small = f"sqlite:///{bench.made.folder / 'small.db'}"
     material.fill(small, 10_000, _progress)
     rates = {}
-    few = material.Material(bench.made.folder, 10_000, bench.made.keys).tokens("HS256", 10_000, first=0)
+    few = material.Material(bench.made.folder, 10_000, bench.made.keys).tokens("HS256", 40_000)
     many = bench.made.tokens("HS256", 40_000)
     for name, store, tokens in (("small", small, few), ("large", bench.sqlite, many)):
         with bench.gateway(name, store) as running:

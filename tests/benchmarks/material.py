@@ -33,8 +33,11 @@ class Material(Struct, frozen=True):
     keys: dict[str, SigningKey]
 
     def tokens(self, algorithm: str, count: int, *, first: int = 0, fresh: bool = False) -> Path:
-        """A file of `count` tokens, one a line, for people from `first` on; `fresh` ones have an id nobody has."""
-        path = self.folder / f"{algorithm}-{first}-{count}{'-fresh' if fresh else ''}.tokens"
+        """A file of `count` tokens, one a line and none twice, for people from `first` on.
+
+        `fresh` ones have an id that nobody has.
+        """
+        path = self.folder / f"{algorithm}-{self.contacts}-{first}-{count}{'-fresh' if fresh else ''}.tokens"
         if not path.exists():
             now = int(time.time())
             key = self.keys[algorithm]
@@ -44,7 +47,13 @@ class Material(Struct, frozen=True):
                 for index in range(count):
                     number = first + index * step % self.contacts
                     user_id = f"new-{first}-{index}" if fresh else f"user-{number}"
-                    claims = {"user_id": user_id, "email": f"{user_id}@example.com", "iat": now, **issuer}
+                    claims = {
+                        "user_id": user_id,
+                        "email": f"{user_id}@example.com",
+                        "iat": now,
+                        "jti": f"{index}",
+                        **issuer,
+                    }
                     file.write(issue_token(claims, key, ttl=36_000, now=now) + "\n")
         return path
 
