@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec import UNSET, Struct
 from msgspec.structs import asdict, replace
 
 from gateway.contacts.contact import Contact, Role, State
-from gateway.contacts.database.stores import store_for
 from gateway.contacts.resolver import ResolutionPolicy, Resolver
 from gateway.contacts.signed_values import differ
 from gateway.errors import ChangeProblem, ChangeRefused, ContactConflict, ContactMerged, ContactNotFound, Refusal
@@ -22,8 +19,10 @@ from gateway.identity.principal import Proof
 from tests.contacts import merges
 from tests.contacts.people import Clock, principal
 from tests.contacts.records import contact
+from tests.contacts.state_machine import run_on_store
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Coroutine
 
     from gateway.contacts.merging.merger import Undone
@@ -314,28 +313,4 @@ class MergeHistoriesConformance:
 
     def test_a_merge_and_its_undo_are_nothing(self, url: str) -> None:
         """Whatever people and operators did before and between: both records come back, later writes stay."""
-        store = store_for(url)
-        with asyncio.Runner() as runner:
-            runner.run(_open(store))
-            machine = type("BoundHistories", (Histories,), {"store": store, "runner": runner})
-            run_state_machine_as_test(
-                machine,
-                settings=settings(
-                    max_examples=75,
-                    stateful_step_count=40,
-                    deadline=None,
-                    suppress_health_check=list(HealthCheck),
-                ),
-            )
-            assert runner.run(_check(store)) == []
-
-
-async def _open(store: ContactStore) -> None:
-    await store.migrate()
-    await store.open()
-
-
-async def _check(store: ContactStore) -> list[str]:
-    problems = await store.check()
-    await store.close()
-    return list(problems)
+        run_on_store(url, Histories, examples=75, steps=40)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 
 from gateway.contacts.contact import Contact, State
-from gateway.contacts.database.stores import store_for
 from gateway.contacts.editing import conflict_with
 from gateway.errors import ContactConflict, ContactNotFound, GatewayError
 from tests.contacts.records import NOW, contact
+from tests.contacts.state_machine import run_on_store
 
 if TYPE_CHECKING:
+    import asyncio
     from gateway.contacts.store import ContactStore, ContactTransaction
 
 IDS = [f"{n:024x}" for n in range(1, 7)]
@@ -215,28 +214,4 @@ class ModelConformance:
 
     def test_any_sequence_of_works_agrees_with_the_model(self, url: str) -> None:
         """Whatever is written, in whatever order: the answers are those of a dictionary, and `check` finds nothing."""
-        store = store_for(url)
-        with asyncio.Runner() as runner:
-            runner.run(_open(store))
-            machine = type("BoundMachine", (Machine,), {"store": store, "runner": runner})
-            run_state_machine_as_test(
-                machine,
-                settings=settings(
-                    max_examples=100,
-                    stateful_step_count=20,
-                    deadline=None,
-                    suppress_health_check=list(HealthCheck),
-                ),
-            )
-            assert runner.run(_check(store)) == []
-
-
-async def _open(store: ContactStore) -> None:
-    await store.migrate()
-    await store.open()
-
-
-async def _check(store: ContactStore) -> list[str]:
-    problems = await store.check()
-    await store.close()
-    return list(problems)
+        run_on_store(url, Machine, examples=100, steps=20)

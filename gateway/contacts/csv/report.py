@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Rows = Sequence[tuple[Sequence[str], RowResult]]
 
+
 class Report:
     """The two files of one import, as pieces of text; `delimiter` is that of the imported file.
 
