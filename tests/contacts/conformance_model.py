@@ -17,6 +17,7 @@ from tests.contacts.state_machine import run_on_store
 
 if TYPE_CHECKING:
     import asyncio
+
     from gateway.contacts.store import ContactStore, ContactTransaction
 
 IDS = [f"{n:024x}" for n in range(1, 7)]
