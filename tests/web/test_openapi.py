@@ -48,10 +48,7 @@ SCHEMA = schemathesis.openapi.from_dict(
 
 @SCHEMA.hook
 def filter_body(context: Any, body: Any) -> bool:
-    """No number that strict JSON has no room for: a schema cannot bound what stands in ignored members.
-
-    A CSV file is text; what else schemathesis makes for its place it writes down as text, too.
-    """
+    """No number that strict JSON has no room for: a schema cannot bound what stands in ignored members."""
     if context.operation.path == "/contacts/imports":
         return isinstance(body, str)
     try:
@@ -70,6 +67,8 @@ def filter_query(context: Any, query: Any) -> bool:
 @SCHEMA.parametrize()
 def test_schemathesis_finds_no_failure(case: Any, server: Server, import_id: str) -> None:
     """Whatever a client sends, the answer has the status, the headers and the shape that the document promises."""
+    if case.path == "/contacts/imports" and isinstance(case.body, dict | list | int | float | None):
+        return  # it would be written down as a text, which any CSV file is
     meet_somebody(case, server, import_id)
     case.call_and_validate(
         base_url=f"http://127.0.0.1:{server.admin_port}",
