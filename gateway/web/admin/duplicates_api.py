@@ -7,11 +7,8 @@ with a proposed survivor and why. `kind` picks one kind. Groups come in a stable
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from starlette.routing import Route
 
 from gateway.contacts.access_token import Scope
@@ -20,7 +17,7 @@ from gateway.identity.principal import is_storable
 from gateway.web.admin.duplicate_json import group_json
 from gateway.web.admin.endpoints import AdminEndpoints, answer
 from gateway.web.admin.errors import AdminError
-from gateway.web.admin.paging import page_size
+from gateway.web.admin.paging import foreign_position, page_size, read_position, written_position
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -39,7 +36,7 @@ class DuplicatesApi(AdminEndpoints):
         workspace = self.permitted(request, Scope.CONTACTS_READ)
         size, kinds, after = page_size(request), _kinds(request), _after(request)
         groups, end = await DuplicatesReport(self.store, workspace).page(after, limit=size, kinds=kinds)
-        following = None if end is None else {"per_page": size, "starting_after": _cursor(end)}
+        following = None if end is None else {"per_page": size, "starting_after": written_position(end.kind, end.key)}
         pages: dict[str, Any] = {"type": "pages", "per_page": size, "next": following}
         return answer({"type": "list", "data": [group_json(group) for group in groups], "pages": pages})
 
@@ -53,19 +50,11 @@ def _kinds(request: Request) -> tuple[DuplicateKind, ...]:
     return (DuplicateKind(asked),)
 
 
-def _cursor(position: Position) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode([position.kind, position.key])).decode()
-
-
 def _after(request: Request) -> Position | None:
-    cursor = request.query_params.get("starting_after")
-    if cursor is None:
+    text = request.query_params.get("starting_after")
+    if text is None:
         return None
-    try:
-        kind, key = msgspec.json.decode(base64.b64decode(cursor, altchars=b"-_", validate=True), type=tuple[str, str])
-        if is_storable(key):
-            return Position(DuplicateKind(kind), key)
-    except (ValueError, binascii.Error):
-        pass
-    text = "starting_after is none of this list; take it from a previous page"
-    raise AdminError(400, "client_error", text, field="starting_after")
+    kind, key = read_position(text, tuple[DuplicateKind, str], field="starting_after")
+    if not is_storable(key):
+        raise foreign_position("starting_after")
+    return Position(kind, key)

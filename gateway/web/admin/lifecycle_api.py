@@ -19,7 +19,7 @@ from gateway.identity.principal import normalise_email
 from gateway.web.admin.contact_json import contact_json
 from gateway.web.admin.endpoints import AdminEndpoints, answer, contact_id_of
 from gateway.web.admin.errors import AdminError
-from gateway.web.admin.paging import page_size
+from gateway.web.admin.paging import foreign_position, page_size
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -77,8 +77,7 @@ class LifecycleApi(AdminEndpoints):
         email = None if email is None else normalise_email(email)
         after = query.get("starting_after")
         if after is not None and not is_contact_id(after):
-            text = "starting_after is not one of this list; take it from a previous page"
-            raise AdminError(400, "client_error", text, field="starting_after")
+            raise foreign_position("starting_after")
         found = await self.store.put_away(workspace, email=email, after=after or "", limit=size + 1)
         total = await self.store.count_put_away(workspace, email=email)
         pages: dict[str, Any] = {"type": "pages", "per_page": size, "next": None}

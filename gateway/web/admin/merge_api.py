@@ -7,8 +7,6 @@ was merged away its place back: 200 `{type: "contact.unmerge", contact, survivor
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
@@ -21,7 +19,7 @@ from gateway.web.admin.contact_json import contact_json
 from gateway.web.admin.endpoints import AdminEndpoints, answer, contact_id_of, json_object, standing_contact
 from gateway.web.admin.errors import AdminError
 from gateway.web.admin.merge_json import preview_json, unmerge_json
-from gateway.web.admin.paging import page_size
+from gateway.web.admin.paging import foreign_position, page_size, read_position, written_position
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -85,7 +83,7 @@ class MergeApi(AdminEndpoints):
             workspace, contact_id, limit=per_page + 1, after=after, oldest_first=oldest_first
         )
         page, has_more = merges[:per_page], len(merges) > per_page
-        cursor = {"next_cursor": _cursor(page[-1].seq, contact_id, oldest_first=oldest_first)} if has_more else {}
+        cursor = {"next_cursor": written_position(contact_id, int(oldest_first), page[-1].seq)} if has_more else {}
         return answer({"type": "list", "data": [_item(merge) for merge in page], **cursor, "has_more": has_more})
 
 
@@ -130,20 +128,12 @@ def _oldest_first(request: Request) -> bool:
     return order == "asc"
 
 
-def _cursor(seq: int, contact_id: str, *, oldest_first: bool) -> str:
-    """Where a page ended. It names its list, so that it is refused on another one."""
-    return base64.urlsafe_b64encode(f"{contact_id}:{oldest_first:d}:{seq}".encode()).decode()
-
-
 def _after(request: Request, contact_id: str, *, oldest_first: bool) -> int | None:
-    cursor = request.query_params.get("cursor")
-    if not cursor:
+    """The merge that a page ended with. A cursor names its list, so that it is refused on another one."""
+    text = request.query_params.get("cursor")
+    if not text:
         return None
-    try:
-        whose, order, seq = base64.b64decode(cursor, altchars=b"-_", validate=True).decode("ascii").split(":")
-        if (whose, order) == (contact_id, f"{oldest_first:d}") and seq.isdigit() and len(seq) <= 18:
-            return int(seq)
-    except (ValueError, binascii.Error):
-        pass
-    message = "cursor must be the next_cursor of a page of this list"
-    raise AdminError(400, "client_error", message, field="cursor")
+    whose, order, seq = read_position(text, tuple[str, int, int], field="cursor")
+    if (whose, order) != (contact_id, oldest_first) or not 0 <= seq < 10**18:
+        raise foreign_position("cursor")
+    return seq

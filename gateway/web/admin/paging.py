@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +21,8 @@ from gateway.web.admin.errors import AdminError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+T = TypeVar("T")
 
 USUAL_PAGE = 50
 LARGEST_PAGE = 150
@@ -79,6 +81,24 @@ def pages_json(*, page: int, per_page: int, total: int, following: str | None) -
         "total_pages": -(-total // per_page),
         "next": None if following is None else {"page": page + 1, "per_page": per_page, "starting_after": following},
     }
+
+
+def written_position(*position: str | int) -> str:
+    """Where a page of a list ended, as a client carries it to the next page; `read_position` takes it back."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode()
+
+
+def read_position(text: str, kind: type[T], *, field: str) -> T:
+    """The position in a client's text; `AdminError` 400 for what no page of such a list has given."""
+    try:
+        return msgspec.json.decode(base64.b64decode(text, altchars=b"-_", validate=True), type=kind)
+    except ValueError:
+        raise foreign_position(field) from None
+
+
+def foreign_position(field: str) -> AdminError:
+    """400 for a position of another list, or of none."""
+    return AdminError(400, "client_error", f"{field} is none of this list; take it from a previous page", field=field)
 
 
 def page_size(request: Request) -> int:
