@@ -9,3 +9,7 @@ class KeyMaterialError(Exception):
 
 class KeyOfOtherUse(KeyMaterialError):
     """A key for something else than verifying our signatures; in a set, it may stand beside those that do."""
+
+
+class KeysUnavailable(Exception):
+    """Whether an issuer has a key cannot be said now: the keys could not be had, or are too old to be trusted."""

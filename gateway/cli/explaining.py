@@ -51,7 +51,7 @@ class Explained(Struct, frozen=True, kw_only=True):
 
 async def explain(token: bytes, workspace: str, verifier: TokenVerifier, settings: Settings | None) -> Explained:
     """Explain a token; without settings, nobody's contact is looked for."""
-    inspection = inspect_token(token, workspace, verifier, time.time())
+    inspection = await inspect_token(token, workspace, verifier, time.time())
     principal, code = inspection.principal, inspection.code
     if principal is None or code is not None or settings is None:
         return Explained(checks=inspection.checks, principal=principal, code=code)

@@ -70,7 +70,7 @@ class Inspection(Struct, frozen=True):
         return next((check.code for check in self.checks if check.code is not None), None)
 
 
-def inspect_token(token: bytes, workspace: str, verifier: TokenVerifier, now: float) -> Inspection:
+async def inspect_token(token: bytes, workspace: str, verifier: TokenVerifier, now: float) -> Inspection:
     """Explain a token as presented to a workspace at `now` (seconds); `Refusal` when there is no such workspace."""
     issuers = verifier.issuers(workspace)
     report = _Report()
@@ -84,7 +84,7 @@ def inspect_token(token: bytes, workspace: str, verifier: TokenVerifier, now: fl
             checking.found += f": the issuer {issuer.name}"
     if unverified is None or issuer is None:
         return report.finished(None)
-    signed = _check_signature(unverified, issuer, report)
+    signed = await _check_signature(unverified, issuer, report)
     for name, check in CHECKS:
         claims, policy = unverified.unverified_claims, issuer.policy
         with report.check(7, name, _EXPECTED[name](policy), _found(name, claims, now)):
@@ -94,7 +94,7 @@ def inspect_token(token: bytes, workspace: str, verifier: TokenVerifier, now: fl
     return report.finished(_check_identity(check_claims(signed, issuer.policy, now), issuer, report))
 
 
-def _check_signature(token: UnverifiedToken, issuer: TrustedIssuer, report: _Report) -> SignedClaims | None:
+async def _check_signature(token: UnverifiedToken, issuer: TrustedIssuer, report: _Report) -> SignedClaims | None:
     """Steps 4 to 6."""
     allowed, keys = False, None
     with report.check(4, "algorithm", _one_of(issuer.algorithms), _quoted(token.algorithm)):
@@ -103,7 +103,7 @@ def _check_signature(token: UnverifiedToken, issuer: TrustedIssuer, report: _Rep
     if allowed:
         named = "no kid, so each key is tried" if token.key_id is None else _quoted(token.key_id)
         with report.check(5, "key", _one_of(key.kid or "a key without kid" for key in issuer.keys.keys), named):
-            keys = choose_keys(token, issuer)
+            keys = await choose_keys(token, issuer)
     if keys is not None:
         with report.check(6, "signature", f"made with a key of {issuer.name}") as checking:
             signed = verify_signature(token, keys)

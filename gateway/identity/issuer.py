@@ -8,7 +8,7 @@ from gateway.identity.claims import ClaimPolicy
 from gateway.identity.jose import ALGORITHMS
 from gateway.identity.principal import IdRules
 from keys.jwk import HMAC
-from keys.keyset import KeySet
+from keys.keyset import KeySource
 
 
 class TrustedIssuer(Struct, frozen=True, kw_only=True):
@@ -22,7 +22,7 @@ class TrustedIssuer(Struct, frozen=True, kw_only=True):
     name: str
     workspace: str
     algorithms: tuple[str, ...]
-    keys: KeySet
+    keys: KeySource
     policy: ClaimPolicy
     email_authoritative: bool
     rules: IdRules = IdRules()

@@ -21,6 +21,7 @@ from gateway.identity.claims import check_claims
 from gateway.identity.jose import verify_signature
 from gateway.identity.principal import Principal, principal_of
 from gateway.identity.unverified import UnverifiedToken, parse_token
+from keys.errors import KeysUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -54,8 +55,11 @@ class TokenVerifier:
             raise Refusal(Code.REQUEST_INVALID, "app_id names no workspace", field="app_id")
         return self._issuers[workspace]
 
-    def verify(self, token: bytes, workspace: str) -> Principal:
-        """The principal of a token; raises `Refusal` or `Outage(keys_unavailable)`."""
+    async def verify(self, token: bytes, workspace: str) -> Principal:
+        """The principal of a token; it waits for nothing but a key that is not at hand.
+
+        Raises `Refusal` or `Outage(keys_unavailable)`.
+        """
         issuers = self.issuers(workspace)
         # 2. Shape.
         unverified = parse_token(token)
@@ -64,7 +68,7 @@ class TokenVerifier:
         # 4. Algorithm.
         check_algorithm(unverified, issuer)
         # 5. Key.
-        keys = choose_keys(unverified, issuer)
+        keys = await choose_keys(unverified, issuer)
         # 6. Signature.
         signed = verify_signature(unverified, keys)
         # 7. Claims.
@@ -93,14 +97,15 @@ def check_algorithm(token: UnverifiedToken, issuer: TrustedIssuer) -> None:
         raise Refusal(Code.ALG_NOT_ALLOWED, "alg is not on the issuer's list", field="alg")
 
 
-def choose_keys(token: UnverifiedToken, issuer: TrustedIssuer) -> Sequence[VerificationKey]:
-    """The issuer's keys that may have signed.
+async def choose_keys(token: UnverifiedToken, issuer: TrustedIssuer) -> Sequence[VerificationKey]:
+    """The issuer's keys that may have signed; one that is at hand costs no waiting.
 
     Raises `Outage(keys_unavailable)` or `Refusal`: kid_unknown, alg_not_allowed.
     """
-    if not issuer.keys.keys:
-        raise Outage(Code.KEYS_UNAVAILABLE, "the issuer has no keys")
-    keys = issuer.keys.find(token.key_id)
+    try:
+        keys = issuer.keys.find(token.key_id) or await issuer.keys.seek(token.key_id)
+    except KeysUnavailable as error:
+        raise Outage(Code.KEYS_UNAVAILABLE, str(error)) from error
     if not keys:
         raise Refusal(Code.KID_UNKNOWN, "the issuer has no key with this kid", field="kid")
     if not any(token.algorithm in key.algorithms for key in keys):

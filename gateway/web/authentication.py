@@ -134,7 +134,7 @@ class Authenticator:
 
         verified = self._verified.get(key)
         if verified is None or self._clock() >= verified.ends_at:
-            verified = self._remember(key, self.verifier.verify(token, workspace))
+            verified = self._remember(key, await self.verifier.verify(token, workspace))
         known = verified.authenticated
         if known is not None and self._stands(known.identity, verified.asked):
             return known

@@ -29,6 +29,7 @@ from gateway.identity.unverified import parse_token
 from gateway.identity.verifier import TokenVerifier, choose_keys
 from keys.jwk import key_from_jwk, key_from_secret, public_jwk
 from keys.keyset import KeySet
+from tests.awaited import at_once
 from tests.corpus import LEFT_OUT, Signer, generate_key, key_signer
 from tests.corpus.form import nested
 from tests.corpus.signer import b64, encoded, over
@@ -55,11 +56,11 @@ class Party(Struct, frozen=True):
     def ours(self, token: bytes) -> tuple[dict[str, Any] | None, str]:
         """The verdict of the whole verifier, and the claims that it saw."""
         try:
-            TokenVerifier([self.issuer], lambda: NOW).verify(token, "acme")
+            at_once(TokenVerifier([self.issuer], lambda: NOW).verify(token, "acme"))
         except Refusal as refusal:
             return None, refusal.code
         unverified = parse_token(token)
-        signed = verify_signature(unverified, choose_keys(unverified, self.issuer))
+        signed = verify_signature(unverified, at_once(choose_keys(unverified, self.issuer)))
         return check_claims(signed, self.issuer.policy, NOW).claims, "accepted"
 
     def pyjwt(self, token: bytes) -> dict[str, Any] | None:

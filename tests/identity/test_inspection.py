@@ -9,6 +9,7 @@ import pytest
 from gateway.errors import Code, Refusal
 from gateway.identity.inspection import Inspection, Outcome, inspect_token
 from gateway.identity.principal import Proof
+from tests.awaited import at_once
 from tests.corpus import LEFT_OUT, Signer, bad_tokens
 from tests.identity.test_corpus import NOW, signer_for, verdict, verifier_for
 
@@ -19,7 +20,7 @@ def signer(request: pytest.FixtureRequest) -> Signer:
 
 
 def inspected(signer: Signer, token: bytes, now: float = NOW) -> Inspection:
-    return inspect_token(token, "acme", verifier_for(signer), now)
+    return at_once(inspect_token(token, "acme", verifier_for(signer), now))
 
 
 def outcomes(inspection: Inspection) -> dict[str, str]:
@@ -34,7 +35,7 @@ def test_the_code_is_the_one_of_production(signer: Signer) -> None:
     """For every bad token, the explanation ends with the code that the verifier refuses it with, and no principal."""
     verifier = verifier_for(signer)
     for case in bad_tokens(signer):
-        inspection = inspect_token(case.token, "acme", verifier, NOW)
+        inspection = at_once(inspect_token(case.token, "acme", verifier, NOW))
         assert inspection.code == verdict(verifier, case.token), case.name
         assert inspection.principal is None, case.name
 
@@ -45,7 +46,7 @@ def test_a_good_token_passes_every_check(signer: Signer) -> None:
     assert inspection.code is None
     assert set(outcomes(inspection).values()) == {"passed"}
     assert [check.step for check in inspection.checks] == sorted(check.step for check in inspection.checks)
-    assert inspection.principal == verifier_for(signer).verify(signer.token(), "acme")
+    assert inspection.principal == at_once(verifier_for(signer).verify(signer.token(), "acme"))
 
 
 def test_one_wrong_claim_hides_no_other(signer: Signer) -> None:
@@ -139,7 +140,7 @@ def test_long_and_odd_values_are_cut_and_escaped(signer: Signer) -> None:
 def test_an_unknown_workspace_is_no_explanation(signer: Signer) -> None:
     """There is nothing to check against."""
     with pytest.raises(Refusal) as refused:
-        inspect_token(signer.token(), "nobody", verifier_for(signer), NOW)
+        at_once(inspect_token(signer.token(), "nobody", verifier_for(signer), NOW))
     assert refused.value.code is Code.REQUEST_INVALID
     assert refused.value.field == "app_id"
 

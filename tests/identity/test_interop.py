@@ -30,6 +30,7 @@ from gateway.identity.jose import ALGORITHMS
 from gateway.identity.verifier import TokenVerifier
 from keys.jwk import HMAC, SigningKey, key_from_jwk, key_from_secret, public_jwk
 from keys.keyset import KeySet
+from tests.awaited import at_once
 from tests.corpus import generate_key
 from tests.node import assert_names_no_registry, installed
 
@@ -228,12 +229,12 @@ def test_what_they_sign_verifies_here(library: Library, algorithm: str) -> None:
     """RFC 7515, 7518, 8037, 9864: the token of another library is a person here, byte for byte as it was signed."""
     here = party(algorithm)
     token = library.sign(here)
-    found = here.verifier().verify(token.encode(), "acme")
+    found = at_once(here.verifier().verify(token.encode(), "acme"))
     assert (found.user_id, found.email, found.email_proof) == (CLAIMS["user_id"], CLAIMS["email"], "signed")
     assert (found.token_id, found.expires_at, found.issued_at) == (CLAIMS["jti"], CLAIMS["exp"], CLAIMS["iat"])
     assert found.custom_attributes == {"name": CLAIMS["name"]}
     with pytest.raises(Refusal) as caught:
-        Party(algorithm).verifier().verify(token.encode(), "acme")
+        at_once(Party(algorithm).verifier().verify(token.encode(), "acme"))
     assert caught.value.code == Code.SIGNATURE_INVALID
 
 
@@ -265,7 +266,7 @@ def test_a_messenger_token_as_back_ends_make_it(node_folder: Path) -> None:
         ignores_iss=True,
     )
     token = Node(node_folder, "jsonwebtoken").run(action="sign", options={"expiresIn": "1h"}, **job)["done"]
-    found = TokenVerifier([issuer], time.time).verify(token.encode(), "acme")
+    found = at_once(TokenVerifier([issuer], time.time).verify(token.encode(), "acme"))
     assert (found.user_id, found.email) == ("42", "ada@example.com")
     assert found.issued_at is not None
     assert found.expires_at == found.issued_at + 3600

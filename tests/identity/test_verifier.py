@@ -14,6 +14,7 @@ from gateway.identity.unverified import _parse_header, parse_token
 from gateway.identity.verifier import TokenVerifier
 from keys.jwk import VerificationKey, generate_signing_key, key_from_jwk, key_from_secret, signing_key_from_secret
 from keys.keyset import KeySet
+from tests.awaited import at_once
 from tests.corpus import LEFT_OUT, Signer, generate_key, key_signer, shared_secret_signer
 from tests.corpus.signer import b64, encoded
 
@@ -49,7 +50,7 @@ def trusted(*signers: Signer, name: str = "login", **more: Any) -> TrustedIssuer
 def verdict(verifier: TokenVerifier, token: bytes, workspace: str = "acme") -> str:
     """The name of the issuer whose token it is, or the code of the refusal."""
     try:
-        return verifier.verify(token, workspace).issuer
+        return at_once(verifier.verify(token, workspace)).issuer
     except Refusal as refusal:
         return refusal.code
 
@@ -118,7 +119,7 @@ def test_b16_without_keys_there_is_no_verdict() -> None:
         login.token({"kid": LEFT_OUT}),
     ):
         with pytest.raises(Outage) as caught:
-            verifier.verify(token, "acme")
+            at_once(verifier.verify(token, "acme"))
         assert caught.value.code == Code.KEYS_UNAVAILABLE
     assert verdict(verifier, b"no token") == Code.TOKEN_MALFORMED
     assert verdict(verifier, login.token({"alg": "none"})) == Code.ALG_NOT_ALLOWED
@@ -261,7 +262,7 @@ def test_what_we_issue_is_ours_to_verify() -> None:
     verifier = TokenVerifier([issuer], lambda: NOW)
     for ttl, header in ((60, None), (None, None), (60, {"typ": "at+jwt"}), (60.5, {"kid": KID})):
         token = issue_token({"user_id": "user-1"}, key, ttl=ttl, now=NOW, header=header)
-        found = verifier.verify(token.encode(), "acme")
+        found = at_once(verifier.verify(token.encode(), "acme"))
         assert found.user_id == "user-1"
         assert found.expires_at == (None if ttl is None else NOW + 60)
     lying = issue_token({"user_id": "user-1"}, key, ttl=60, now=NOW, header={"alg": "none"})
