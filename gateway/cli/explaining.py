@@ -1,8 +1,4 @@
-"""What `token inspect` finds out: every check of the gateway, and the contact, without changing anything.
-
-The contact comes from the resolver itself, whose transaction is undone at its end: a rehearsal cannot differ from
-a login.
-"""
+"""What `token inspect` explains a token with: a configuration and its store, or a key set alone."""
 
 from __future__ import annotations
 
@@ -10,17 +6,13 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-from msgspec import Struct
-
 from gateway.contacts.database.stores import store_for
-from gateway.contacts.resolver import MatchedBy, Resolver
-from gateway.errors import Code, Outage, Refusal, StoreUnusable
+from gateway.contacts.explaining import Explained, RehearsedStore, explain
+from gateway.contacts.resolver import Resolver
 from gateway.identity.claims import ClaimPolicy
-from gateway.identity.inspection import Check, inspect_token
 from gateway.identity.issuer import TrustedIssuer
-from gateway.identity.principal import Principal
-from gateway.trust import resolution_policies
+from gateway.identity.verifier import TokenVerifier
+from gateway.trust import resolution_policies, trusted_issuers
 from keys.errors import KeyMaterialError
 from keys.files import load_jwks_file
 from keys.keyset import KeySet
@@ -29,54 +21,35 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.contacts.resolver import Identity
-    from gateway.contacts.store import ContactStore, ContactTransaction, T, Work
-    from gateway.identity.verifier import TokenVerifier
+    from gateway.identity.principal import Principal
     from gateway.settings import Settings
 
 
-class Explained(Struct, frozen=True, kw_only=True):
-    """An explanation: the checks, who the token says it is, the contact in a sentence, and the code when refused."""
+async def explain_as_configured(token: bytes, workspace: str, settings: Settings) -> Explained:
+    """Explain a token as the gateway of these settings would judge it, and whose contact it leads to.
 
-    checks: tuple[Check, ...]
-    principal: Principal | None
-    contact: str | None = None
-    contact_id: str | None = None
-    code: Code | None = None
+    The store is opened only for a token that says who it is.
+    """
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return {"accepted": self.code is None, **plain}
+    async def resolve(principal: Principal) -> Identity:
+        store = store_for(settings.store.url)
+        await store.open()
+        try:
+            rehearsed: Any = RehearsedStore(store)  # as far as a resolver can see, the store
+            return await Resolver(rehearsed, resolution_policies(settings), time.time, os.urandom).resolve(principal)
+        finally:
+            await store.close()
 
-
-async def explain(token: bytes, workspace: str, verifier: TokenVerifier, settings: Settings | None) -> Explained:
-    """Explain a token; without settings, nobody's contact is looked for."""
-    inspection = await inspect_token(token, workspace, verifier, time.time())
-    principal, code = inspection.principal, inspection.code
-    if principal is None or code is not None or settings is None:
-        return Explained(checks=inspection.checks, principal=principal, code=code)
-    try:
-        identity = await _rehearse(settings, principal)
-    except Refusal as error:
-        contact = f"none: {error.reason}"
-        return Explained(checks=inspection.checks, principal=principal, contact=contact, code=error.code)
-    except (Outage, StoreUnusable) as error:
-        contact = f"not known, for the store cannot be asked: {error}"
-        return Explained(checks=inspection.checks, principal=principal, contact=contact)
-    return Explained(
-        checks=inspection.checks,
-        principal=principal,
-        contact=_why(identity),
-        contact_id=None if identity.created else identity.contact.id,
-    )
+    verifier = TokenVerifier(trusted_issuers(settings), time.time)
+    return await explain(token, workspace, verifier, resolve, now=time.time())
 
 
-def offline_issuer(jwks: Path, user_id_claim: str) -> TrustedIssuer:
-    """An issuer that trusts a key set and asks for no `iss` and no `aud`; raises `KeyMaterialError`."""
+async def explain_offline(token: bytes, jwks: Path, user_id_claim: str) -> Explained:
+    """Explain a token by a key set alone: no `iss`, no `aud`, nobody's contact; raises `KeyMaterialError`."""
     keys = load_jwks_file(jwks)
     if not keys:
         raise KeyMaterialError(f"{jwks}: holds no key")
-    return TrustedIssuer(
+    issuer = TrustedIssuer(
         name=jwks.name,
         workspace="offline",
         algorithms=tuple(sorted(set().union(*(key.algorithms for key in keys)))),
@@ -86,56 +59,4 @@ def offline_issuer(jwks: Path, user_id_claim: str) -> TrustedIssuer:
         user_id_claim=user_id_claim,
         ignores_iss=True,
     )
-
-
-class _Undone(Exception):
-    """Carries a result out of a transaction that is undone."""
-
-    def __init__(self, result: Any) -> None:
-        super().__init__()
-        self.result = result
-
-
-class _Rehearsal:
-    """A store whose writes happen, are seen by their own transaction, and are undone at its end."""
-
-    def __init__(self, store: ContactStore) -> None:
-        self._store = store
-
-    def __getattr__(self, name: str) -> Any:
-        """Everything else, which is reading, is the store's own."""
-        return getattr(self._store, name)
-
-    async def write(self, work: Work[T]) -> T:
-        """Run work as `ContactStore.write` does, and keep nothing of it."""
-
-        async def undone(transaction: ContactTransaction) -> None:
-            raise _Undone(await work(transaction))
-
-        try:
-            await self._store.write(undone)
-        except _Undone as done:
-            result: T = done.result
-            return result
-        raise AssertionError("the work was kept")
-
-
-async def _rehearse(settings: Settings, principal: Principal) -> Identity:
-    store = store_for(settings.store.url)
-    await store.open()
-    try:
-        rehearsal: Any = _Rehearsal(store)  # as far as a resolver can see, the store
-        return await Resolver(rehearsal, resolution_policies(settings), time.time, os.urandom).resolve(principal)
-    finally:
-        await store.close()
-
-
-def _why(identity: Identity) -> str:
-    contact, user_id = identity.contact, identity.principal.user_id
-    if identity.created:
-        return f"a new one: nobody has the user_id {user_id}"
-    if identity.linked:
-        return f"{contact.id}, to be linked: it has the proven email {contact.email}, and gets the user_id {user_id}"
-    if identity.matched_by is MatchedBy.EMAIL:
-        return f"{contact.id}, by its email {contact.email}"
-    return f"{contact.id}, by its user_id {user_id}"
+    return await explain(token, issuer.workspace, TokenVerifier([issuer], time.time), None, now=time.time())

@@ -18,13 +18,11 @@ from gateway.cli.configuration import settings_for, workspace_of
 from gateway.cli.output import FOUND_WANTING, WRONG_USE, CommandFailed, moment, say, say_json, say_table
 from gateway.cli.signing import signing_issuer, token_claims
 from gateway.identity.issuing import issue_token
-from gateway.identity.verifier import TokenVerifier
-from gateway.trust import trusted_issuers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.cli.explaining import Explained
+    from gateway.contacts.explaining import Explained
 
 app = group()
 
@@ -102,17 +100,14 @@ def inspect(  # noqa: PLR0913, PLR0917 - a parameter per option
 
     The checks are those of the gateway itself. Nothing is written. Exit code 1 when the token is refused.
     """
-    from gateway.cli.explaining import explain, offline_issuer  # noqa: PLC0415 - only this command needs it
+    from gateway.cli.explaining import explain_as_configured, explain_offline  # noqa: PLC0415 - only this command
 
     presented = _presented(token)
     if jwks is not None:
-        by = offline_issuer(jwks, user_id_claim)
-        explained = asyncio.run(explain(presented, by.workspace, TokenVerifier([by], time.time), None))
+        explained = asyncio.run(explain_offline(presented, jwks, user_id_claim))
     else:
         settings = settings_for(config)
-        app_id = workspace_of(settings, workspace)
-        verifier = TokenVerifier(trusted_issuers(settings), time.time)
-        explained = asyncio.run(explain(presented, app_id, verifier, settings))
+        explained = asyncio.run(explain_as_configured(presented, workspace_of(settings, workspace), settings))
     if as_json:
         say_json(explained.plain())
     else:
