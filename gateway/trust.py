@@ -96,12 +96,13 @@ def _trusted(app_id: str, issuer: IssuerSettings, rules: IdRules) -> TrustedIssu
         user_id_claim=issuer.user_id_claim,
         custom_attributes=issuer.custom_attributes,
         ignores_iss=intercom,
+        user_hash=issuer.user_hash,
     )
 
 
 def _keys(issuer: IssuerSettings) -> Iterator[VerificationKey]:
     for secret in issuer.secrets:
-        yield key_from_secret(secret.text(), secret.id, issuer.algorithms)
+        yield key_from_secret(secret.text(), secret.id, issuer.algorithms, frozenset(secret.platforms))
     if issuer.jwks_file is not None:
         yield from load_jwks_file(issuer.jwks_file)
     for pem in issuer.pem_files:

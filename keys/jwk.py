@@ -44,12 +44,16 @@ _THUMBPRINT_MEMBERS = {"EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x"
 
 
 class VerificationKey(Struct, frozen=True):
-    """A key to verify with: its id, its kind (`oct`, `RSA`, `EC`, `OKP`) and the algorithms that it permits."""
+    """A key to verify with: its id, its kind (`oct`, `RSA`, `EC`, `OKP`) and the algorithms that it permits.
+
+    `platforms` names those that a shared secret is enabled for; empty means all.
+    """
 
     kid: str | None
     kind: str
     algorithms: frozenset[str]
     material: Any
+    platforms: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         """Without the material."""
@@ -79,9 +83,14 @@ class SigningKey(Struct, frozen=True):
         return pem
 
 
-def key_from_secret(text: str, kid: str | None = None, algorithms: tuple[str, ...] = ("HS256",)) -> VerificationKey:
+def key_from_secret(
+    text: str,
+    kid: str | None = None,
+    algorithms: tuple[str, ...] = ("HS256",),
+    platforms: frozenset[str] = frozenset(),
+) -> VerificationKey:
     """A shared secret as a key; `KeyMaterialError` when it is short, common or a public key."""
-    return VerificationKey(kid, "oct", frozenset(algorithms), checked_secret(text, algorithms))
+    return VerificationKey(kid, "oct", frozenset(algorithms), checked_secret(text, algorithms), platforms)
 
 
 def key_from_jwk(jwk: Mapping[str, Any]) -> VerificationKey:

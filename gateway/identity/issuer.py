@@ -17,6 +17,7 @@ class TrustedIssuer(Struct, frozen=True, kw_only=True):
     `issuer` is its `iss`; None takes tokens without one. `ignores_iss` (profile `intercom`) also takes tokens with an
     `iss` that no other issuer of the workspace has. `email_authoritative` says that an email it signs is proven
     unless `email_verified` says otherwise. `custom_attributes` names the claims that become custom attributes.
+    `user_hash` lets its secrets prove people by `user_hash`, too.
     """
 
     name: str
@@ -30,6 +31,7 @@ class TrustedIssuer(Struct, frozen=True, kw_only=True):
     user_id_claim: str = "user_id"
     custom_attributes: tuple[str, ...] = ()
     ignores_iss: bool = False
+    user_hash: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what could never be safe: no or unknown algorithms, and HMAC beside asymmetric keys (A01)."""

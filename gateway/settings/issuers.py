@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
+from gateway.identity.platforms import Platform  # noqa: TC001 - a field's type, read at run time
 from gateway.settings.fields import Algorithm, Name, Number, Table, Text, Texts, one_is_a_list, problem_of_table, usable
 from keys.files import load_jwks_file, load_pem_file, read_secret_file
 from keys.jwk import HMAC, signing_key_from_pem
@@ -29,16 +30,11 @@ class Profile(StrEnum):
     OIDC = "oidc"
 
 
-class Platform(StrEnum):
-    """Which of the operator's applications signs with a secret; a note for people, nothing depends on it."""
-
-    WEB = "web"
-    IOS = "ios"
-    ANDROID = "android"
-
-
 class SecretSettings(Table):
-    """One shared secret; `id` is its `kid`. Give the text or, better, the file that holds it."""
+    """One shared secret; `id` is its `kid`. Give the text or, better, the file that holds it.
+
+    `platforms` names those that it is enabled for, as `identity/platforms.py` explains; none named means all.
+    """
 
     id: Name
     secret: SecretStr | None = None
@@ -87,7 +83,8 @@ class PemSettings(Table):
 class IssuerSettings(Table):
     """`[[workspaces.<app_id>.issuers]]`: who signs, with what, and what its tokens must say.
 
-    `signing_key_file` lets `gateway token issue` sign in its name; `production` forbids that for ever.
+    `signing_key_file` lets `gateway token issue` sign in its name; `production` forbids that for ever. `user_hash` lets
+    its secrets serve the messenger's older proof, too: see `identity/user_hash.py` before it is switched on.
     """
 
     name: Name
@@ -110,6 +107,7 @@ class IssuerSettings(Table):
     user_id_claim: Text = ""
     custom_attributes: tuple[Text, ...] = ()
     email_authoritative: bool | None = None
+    user_hash: bool = False
 
     @field_validator("issuer")
     @classmethod
@@ -203,6 +201,13 @@ class IssuerSettings(Table):
     def _require_exp(cls, value: bool | None) -> bool | None:  # noqa: FBT001 - pydantic's signature
         if value is False:
             raise ValueError("to take tokens without exp, say insecure_no_exp = true")
+        return value
+
+    @field_validator("user_hash")
+    @classmethod
+    def _user_hash(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic's signature
+        if value and info.data.get("profile") is Profile.OIDC:
+            raise ValueError('is made with the shared secrets of an issuer of profile "intercom"')
         return value
 
     @field_validator("user_id_claim", mode="before")
