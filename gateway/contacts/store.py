@@ -30,6 +30,7 @@ from gateway.contacts.csv.jobs import ImportReader, ImportWriter
 from gateway.contacts.merging.duplicates import DuplicateReader
 from gateway.contacts.merging.journal import MergeReader, MergeWriter
 from gateway.contacts.put_away import PutAwayReader
+from gateway.contacts.rollout import RolloutReader, RolloutWriter
 from gateway.contacts.search.tree import ContactSearch
 
 if TYPE_CHECKING:
@@ -62,7 +63,15 @@ class Event(Struct, frozen=True, kw_only=True):
 
 
 class ContactReader(
-    AttributeReader, BulkReader, ImportReader, MergeReader, PutAwayReader, ContactSearch, DuplicateReader, Protocol
+    AttributeReader,
+    BulkReader,
+    ImportReader,
+    MergeReader,
+    PutAwayReader,
+    RolloutReader,
+    ContactSearch,
+    DuplicateReader,
+    Protocol,
 ):
     """The look-ups; a transaction offers them too, and there they see its own writes."""
 
@@ -98,7 +107,9 @@ class ContactReader(
         """All access tokens of all workspaces, oldest first."""
 
 
-class ContactTransaction(ContactReader, AttributeTransaction, BulkTransaction, ImportWriter, MergeWriter, Protocol):
+class ContactTransaction(
+    ContactReader, AttributeTransaction, BulkTransaction, ImportWriter, MergeWriter, RolloutWriter, Protocol
+):
     """What `work` may do inside `ContactStore.write`."""
 
     async def lock(self, workspace_id: str, *identifiers: str) -> None:
@@ -144,7 +155,7 @@ class ContactStore(ContactReader, Protocol):
         """Whether every change, also another process's, reaches the subscribers within a second."""
 
     async def open(self) -> None:
-        """Connect; `StoreUnusable` when the schema is older or newer than the program, or the data are damaged."""
+        """Connect, unless it is open; `StoreUnusable` when the schema is older or newer, or the data are damaged."""
 
     async def close(self) -> None:
         """Finish what was acknowledged and let go of everything."""
@@ -162,4 +173,7 @@ class ContactStore(ContactReader, Protocol):
         """Run a piece of work in one durable transaction; see the module's promises."""
 
     def subscribe(self, listener: ChangeListener) -> None:
-        """Call `listener(workspace_id, contact_id)` on the event loop for every change, until `close`."""
+        """Call `listener(workspace_id, contact_id)` on the event loop for every change while the store is open."""
+
+    def unsubscribe(self, listener: ChangeListener) -> None:
+        """Call `listener` no more; one that never subscribed is no fault."""

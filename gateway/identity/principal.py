@@ -39,9 +39,14 @@ _UNDRAWN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u28
 
 
 class Proof(StrEnum):
-    """How an email was proven: by a signed token, by an operator's import, or by nobody."""
+    """How an identity or an email was proven: by a signed token, a `user_hash`, an operator's import, or by nobody.
+
+    The stronger stands first. `HASHED` identifies its one value and never links: it says nothing of the time, or of
+    anything beside that value.
+    """
 
     SIGNED = "signed"
+    HASHED = "hashed"
     IMPORTED = "imported"
     CLAIMED = "claimed"
 
@@ -55,9 +60,9 @@ class IdRules(Struct, frozen=True):
 
 
 class Principal(Struct, frozen=True):
-    """What a verified token says who it is. Times in seconds.
+    """What a verified token, or `user_hash`, says who it is. Times in seconds.
 
-    `by_email` says that the email stands in for a user_id.
+    `by_email` says that the email stands in for a user_id; `proof` tells a token from a `user_hash`.
     """
 
     workspace: str
@@ -71,6 +76,7 @@ class Principal(Struct, frozen=True):
     token_id: str | None
     issued_at: float | None
     expires_at: float | None
+    proof: Proof = Proof.SIGNED
 
 
 def principal_of(verified: VerifiedClaims, issuer: TrustedIssuer) -> Principal:

@@ -24,6 +24,7 @@ from gateway.contacts.database.imports import SqlImportReader, SqlImportWriter
 from gateway.contacts.database.mentions import SqlMentions
 from gateway.contacts.database.merges import SqlMergeReader, SqlMergeWriter
 from gateway.contacts.database.put_away import SqlPutAwayReader
+from gateway.contacts.database.rollout import SqlRolloutReader, SqlRolloutWriter
 from gateway.contacts.database.rows import (
     ACCESS_TOKEN_COLUMNS,
     COLUMNS,
@@ -65,7 +66,9 @@ RECORD_OF_ID = f"SELECT {_list(COLUMNS)} FROM contacts WHERE workspace_id = $1 A
 HOLDER = f"SELECT {_list(COLUMNS)} FROM contacts WHERE workspace_id = $1 AND external_id = $2"
 _HOLDERS = f"SELECT {_list(COLUMNS)} FROM contacts WHERE workspace_id = $1 AND email = $2 AND state = 'live'"
 FIND_BY_EMAIL = f"{_HOLDERS} ORDER BY created_at, id LIMIT $3"
-FIND_BY_PROVEN_EMAIL = f"{_HOLDERS} AND email_proof IN ('signed', 'imported') ORDER BY created_at, id LIMIT $3"
+FIND_BY_PROVEN_EMAIL = (
+    f"{_HOLDERS} AND email_proof IN ('signed', 'hashed', 'imported') ORDER BY created_at, id LIMIT $3"
+)
 INSERT = f"INSERT INTO contacts ({_list(COLUMNS)}) VALUES ({_places(len(COLUMNS))}) ON CONFLICT DO NOTHING RETURNING id"
 _WORKSPACE, _ID = f"${len(COLUMNS) - 1}", f"${len(COLUMNS)}"
 UPDATE = (
@@ -107,7 +110,7 @@ BROKEN_PROMISES = {
     ),
     "a state, role or proof that this program does not know": (
         "SELECT workspace_id, id FROM contacts WHERE state NOT IN ('live', 'archived', 'blocked', 'merged') "
-        "OR role NOT IN ('user', 'lead') OR email_proof NOT IN ('signed', 'imported', 'claimed') LIMIT 100"
+        "OR role NOT IN ('user', 'lead') OR email_proof NOT IN ('signed', 'hashed', 'imported', 'claimed') LIMIT 100"
     ),
 }
 """What would break a promise of the store, and how the records are found that do; at most 100 of each."""
@@ -118,7 +121,14 @@ _LOST = Outage(Code.STORE_UNAVAILABLE, "an identifier was taken and released ove
 
 
 class SqlReader(
-    SqlAttributeReader, SqlBulkReader, SqlImportReader, SqlMergeReader, SqlPutAwayReader, SqlSearch, SqlDuplicateReader
+    SqlAttributeReader,
+    SqlBulkReader,
+    SqlImportReader,
+    SqlMergeReader,
+    SqlPutAwayReader,
+    SqlRolloutReader,
+    SqlSearch,
+    SqlDuplicateReader,
 ):
     """The look-ups of `ContactReader` over one way to run a statement."""
 
@@ -176,7 +186,13 @@ class SqlReader(
 
 
 class SqlTransaction(
-    SqlReader, SqlAttributeTransaction, SqlBulkTransaction, SqlImportWriter, SqlMergeWriter, SqlMentions
+    SqlReader,
+    SqlAttributeTransaction,
+    SqlBulkTransaction,
+    SqlImportWriter,
+    SqlMergeWriter,
+    SqlMentions,
+    SqlRolloutWriter,
 ):
     """The writes of `ContactTransaction`; `changed` collects what the subscribers must hear after the commit.
 

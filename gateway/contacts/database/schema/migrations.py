@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from gateway.contacts.database.schema import attributes, imports, lifecycle, merges, search
+from gateway.contacts.database.schema import attributes, imports, lifecycle, merges, revocations, rollout, search
 from gateway.errors import StoreUnusable
 
 
@@ -129,6 +129,11 @@ MIGRATIONS: tuple[Migration, ...] = (
             *search.POSTGRES,
             *imports.POSTGRES,
         ),
+    ),
+    Migration(
+        name="revocations, enforcement counts",
+        sqlite=(*revocations.SQLITE, *rollout.SQLITE),
+        postgres=(*revocations.POSTGRES, *rollout.POSTGRES),
     ),
 )
 
