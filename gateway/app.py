@@ -27,6 +27,7 @@ from gateway.web.admin.duplicates_api import DuplicatesApi
 from gateway.web.admin.errors import HANDLERS
 from gateway.web.admin.history_api import HistoryApi
 from gateway.web.admin.imports_api import ImportsApi
+from gateway.web.admin.inspect_api import InspectApi
 from gateway.web.admin.lifecycle_api import LifecycleApi
 from gateway.web.admin.merge_api import MergeApi
 from gateway.web.admin.openapi.document import OpenApi
@@ -34,8 +35,8 @@ from gateway.web.admin.rate_limits import RateLimits
 from gateway.web.admin.search_api import SearchApi
 from gateway.web.admin.visitors_api import VisitorsApi
 from gateway.web.authentication import Authenticator
-from gateway.web.carrier import DecisionCarrier
-from gateway.web.decision import Decision
+from gateway.web.carrier import DecisionCarrier, Pivot
+from gateway.web.decision import Decision, Ending
 from gateway.web.forward_auth import ForwardAuth
 from gateway.web.headers import IdentityHeaders
 from gateway.web.health import Health
@@ -44,7 +45,6 @@ from gateway.web.problems import Problems
 
 if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore
-    from gateway.web.decision import Ending
 
 
 class AdminPart(Protocol):
@@ -54,25 +54,79 @@ class AdminPart(Protocol):
         """Its addresses, most exact first."""
 
 
-class Gateway(Struct, frozen=True):
-    """Everything that one process serves: the two applications and what they share."""
+class Configured(Struct, frozen=True):
+    """What one configuration comes to; a reload replaces the whole of it."""
 
+    settings: Settings
+    authenticator: Authenticator
+    endings: tuple[Ending, ...]
     public: ASGIApp
     admin: ASGIApp
-    decision: Decision
-    health: Health
-    authenticator: Authenticator
 
 
-def create_authenticator(config: Settings | Path | str) -> Authenticator:
+class Gateway:
+    """Everything that one process serves: the two applications and what they share.
+
+    The applications, the decision, the health and the store are the same objects for the life of the process; what the
+    configuration says stands behind them, and `take_over` replaces that. Raises `SettingsInvalid`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.store = store_for(settings.store.url)
+        self.problems = Problems(os.urandom)
+        self.health = Health()
+        self.configured = now = self._configure(settings)
+        self.health.authenticator = now.authenticator
+        self.decision = Decision(now.authenticator, now.endings, self.problems)
+        self.public = DecisionCarrier(now.public, self.decision)
+        self.admin = Pivot(now.admin)
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """The one of today's configuration."""
+        return self.configured.authenticator
+
+    async def take_over(self, settings: Settings) -> None:
+        """Answer by other settings from the next decision on; those under way end as they began.
+
+        What only a new process can change (`store`, the addresses, the lane, ...) is not looked at. Raises
+        `SettingsInvalid` or `Outage` when the settings cannot be used; then everything stays as it was.
+        """
+        now = self._configure(settings)
+        try:
+            await now.authenticator.open()
+        except BaseException:
+            now.authenticator.retire()
+            raise
+        # No request can come in between: there is no waiting from here on.
+        before, self.configured = self.configured, now
+        self.decision.take_over(now.authenticator, now.endings)
+        self.public.app = now.public
+        self.admin.app = now.admin
+        self.health.authenticator = now.authenticator
+        before.authenticator.retire()
+
+    def _configure(self, settings: Settings) -> Configured:
+        authenticator = create_authenticator(settings, self.store)
+        return Configured(
+            settings=settings,
+            authenticator=authenticator,
+            endings=create_endings(settings),
+            public=create_public_app(self.health, self.problems),
+            admin=create_admin_app(settings, authenticator, self.health),
+        )
+
+
+def create_authenticator(config: Settings | Path | str, store: ContactStore | None = None) -> Authenticator:
     """The pipeline from token to identity, for settings or for the path of a `gateway.toml`.
 
-    Raises `SettingsInvalid` with every problem of the configuration. The store is opened by `Authenticator.open`, which
-    the middleware calls at the first token.
+    Raises `SettingsInvalid` with every problem of the configuration. The store (that of the settings, unless one is
+    given) is opened by `Authenticator.open`, which the middleware calls at the first token. The configuration is read
+    once: only `gateway serve` reloads.
     """
     settings = config if isinstance(config, Settings) else load_settings(Path(config), os.environ)
     issuers = trusted_issuers(settings)
-    store = store_for(settings.store.url)
+    store = store or store_for(settings.store.url)
     return Authenticator(
         verifier=TokenVerifier(issuers, time.time),
         resolver=Resolver(store, resolution_policies(settings), time.time, os.urandom),
@@ -83,42 +137,27 @@ def create_authenticator(config: Settings | Path | str) -> Authenticator:
     )
 
 
-def create_gateway(settings: Settings) -> Gateway:
-    """Both applications over one pipeline; raises `SettingsInvalid`."""
-    authenticator = create_authenticator(settings)
-    decision = create_decision(settings, authenticator)
-    health = Health(authenticator)
-    return Gateway(
-        public=create_public_app(decision, health),
-        admin=create_admin_app(settings, authenticator.store, health),
-        decision=decision,
-        health=health,
-        authenticator=authenticator,
-    )
-
-
-def create_decision(settings: Settings, authenticator: Authenticator) -> Decision:
+def create_endings(settings: Settings) -> tuple[Ending, ...]:
     """The addresses that the decision answers."""
     identity_headers = IdentityHeaders(settings.public.headers.names())
-    endings: list[Ending] = [
+    return (
         Login(),
         Me(),
         ForwardAuth(identity_headers),
         *(ForwardAuth(identity_headers, app_id) for app_id in settings.workspaces),
-    ]
-    return Decision(authenticator, endings, Problems(os.urandom))
+    )
 
 
-def create_public_app(decision: Decision, health: Health) -> ASGIApp:
-    """The public listener: the decision's addresses, then health; nothing else stands there."""
-    not_found = decision.problems.not_found
-    plain = _exact(Starlette(routes=health.routes(), exception_handlers={404: not_found, 405: not_found}))
-    return DecisionCarrier(plain, decision)
+def create_public_app(health: Health, problems: Problems) -> ASGIApp:
+    """The public listener behind the decision's addresses: health; nothing else stands there."""
+    handlers = {404: problems.not_found, 405: problems.not_found}
+    return _exact(Starlette(routes=health.routes(), exception_handlers=handlers))
 
 
-def create_admin_app(settings: Settings, store: ContactStore, health: Health) -> ASGIApp:
+def create_admin_app(settings: Settings, authenticator: Authenticator, health: Health) -> ASGIApp:
     """The admin listener: health, and the Contacts API behind access tokens."""
     rules = {app_id: id_rules(settings, app_id) for app_id in settings.workspaces}
+    store = authenticator.store
     shared = (store, rules, time.time, os.urandom)
     parts: list[AdminPart] = [  # the first route that fits answers: `/contacts/{contact_id}` stands last
         OpenApi(__version__),
@@ -129,6 +168,7 @@ def create_admin_app(settings: Settings, store: ContactStore, health: Health) ->
         DuplicatesApi(*shared),
         ImportsApi(*shared, settings.store.url),
         HistoryApi(*shared),
+        InspectApi(*shared, authenticator.verifier, resolution_policies(settings)),
         MergeApi(*shared),
         SearchApi(*shared),
         ContactsApi(*shared),

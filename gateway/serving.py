@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from uvicorn import Server
 
-from gateway.app import create_gateway
+from gateway.app import Gateway
 from gateway.errors import GatewayError, SettingsInvalid
 from gateway.logs import configure_logging
 from gateway.web.express import express_protocol
@@ -113,7 +113,7 @@ def _run(settings: Settings, sockets: dict[str, socket.socket], listening: Calla
 
 
 async def _serve_both(settings: Settings, sockets: dict[str, socket.socket], listening: Callable[[], None]) -> None:
-    gateway = create_gateway(settings)
+    gateway = Gateway(settings)
     await gateway.authenticator.open()
     protocol = express_protocol(gateway.decision) if settings.public.express_lane else StrictProtocol
     notice = min(NOTICE_SECONDS, settings.drain_seconds / 10)
@@ -265,6 +265,6 @@ def _signal_all(processes: Iterable[BaseProcess], number: int) -> None:
 
 
 async def _try_out(settings: Settings) -> None:
-    authenticator = create_gateway(settings).authenticator
+    authenticator = Gateway(settings).authenticator
     await authenticator.open()
     await authenticator.close()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.testclient import TestClient
 
-from gateway.app import create_gateway
+from gateway.app import Gateway
 from gateway.identity.issuing import issue_token
 from gateway.settings import settings_from
 from gateway.web.headers import HeaderNames
@@ -228,7 +228,7 @@ def test_the_table_of_addresses(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(os.urandom(32).hex())
     issuer = {"name": "m", "profile": "intercom", "secrets": [{"id": "1", "secret_file": str(tmp_path / "secret")}]}
     settings = settings_from({"workspaces": {"acme": {"issuers": [issuer]}}}, {})
-    gateway = create_gateway(settings)
+    gateway = Gateway(settings)
     table = README[README.index("| listener |") : README.index("## Keep contacts clean")]
     rows = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in table.strip().splitlines()[2:]]
     told: dict[str, set[str]] = {}

@@ -104,20 +104,25 @@ class Authenticator:
         self._changes = _HeardChanges(capacity)
         self.is_open = False
         self._opening = asyncio.Lock()
-        store.subscribe(self._changes.hear)
 
     async def open(self) -> None:
-        """Open the store, once however many ask; `StoreUnusable` or `Outage` when it cannot be used."""
+        """Open the store unless it is open, once however many ask; `StoreUnusable` or `Outage` when that fails."""
         async with self._opening:
             if not self.is_open:
                 await self.store.open()
+                self.store.subscribe(self._changes.hear)
                 self.is_open = True
 
     async def close(self) -> None:
         """Close the store and forget everything."""
+        self.retire()
+        await self.store.close()
+
+    def retire(self) -> None:
+        """Forget everything, and leave the store to whoever takes this one's place; what is under way still ends."""
         self.is_open = False
         self._verified.clear()
-        await self.store.close()
+        self.store.unsubscribe(self._changes.hear)
 
     async def authenticate(self, token: bytes, workspace: str | None) -> Authenticated:
         """The identity behind a token in a workspace (None: the default one); raises `Refusal` or `Outage`."""

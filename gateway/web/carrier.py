@@ -36,6 +36,17 @@ class DecisionCarrier:
         await send_answer(send, answer, head=scope["method"] == "HEAD")
 
 
+class Pivot:
+    """An application that another one can take the place of, while a server holds on to this."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Speak ASGI."""
+        await self.app(scope, receive, send)
+
+
 def path_of(scope: Scope) -> bytes:
     """The path as sent; only that decides, never a decoded or rebuilt one (advisories A21, B06)."""
     raw: bytes | None = scope.get("raw_path")

@@ -49,16 +49,26 @@ class Ending(Protocol):
 
 
 class Decision:
-    """Answers the requests to its endings' paths."""
+    """Answers the requests to its endings' paths. Both carriers hold it for good; a reload takes it over."""
 
     def __init__(self, authenticator: Authenticator, endings: Sequence[Ending], problems: Problems) -> None:
-        self.authenticator = authenticator
         self.problems = problems
+        self.take_over(authenticator, endings)
+
+    def take_over(self, authenticator: Authenticator, endings: Sequence[Ending]) -> None:
+        """Decide by another configuration from the next request on."""
+        self.authenticator = authenticator
         self.endings = {ending.path: ending for ending in endings}
 
     async def decide(self, request: Request) -> Answer:
-        """The answer to a request whose path is one of `endings`. It never raises: what fails is a 500, and logged."""
-        ending = self.endings[request.path]
+        """The answer to a request whose path is one of `endings`. It never raises: what fails is a 500, and logged.
+
+        One configuration decides, the one that stands when the whole request is there: a request that comes byte by
+        byte does not keep an old key alive. Its path may be gone by then.
+        """
+        authenticator, ending = self.authenticator, self.endings.get(request.path)
+        if ending is None:
+            return self.problems.nothing_here()
         try:
             if ending.methods is not None and request.method not in ending.methods:
                 unfit = Refusal(Code.REQUEST_INVALID, "the address does not have this method")
@@ -66,9 +76,9 @@ class Decision:
             # 1. Transport: size, Host, one credential.
             presented = ending.presented(request, read_head(request.headers))
             # 2 to 10. From the token to one contact.
-            authenticated = await self.authenticator.authenticate(presented.token, presented.workspace)
+            authenticated = await authenticator.authenticate(presented.token, presented.workspace)
             if presented.user_data:
-                authenticated = await self.authenticator.with_user_data(authenticated, presented.user_data)
+                authenticated = await authenticator.with_user_data(authenticated, presented.user_data)
             # 11. The ending.
             answer = authenticated.answers.get(request.path)
             if answer is None:

@@ -19,10 +19,11 @@ _HEADERS = {"cache-control": "no-store"}
 
 
 class Health:
-    """The health of one process; `draining` is set when it is told to stop."""
+    """The health of one process; `draining` is set when it is told to stop, `authenticator` by each configuration."""
 
-    def __init__(self, authenticator: Authenticator) -> None:
-        self._authenticator = authenticator
+    authenticator: Authenticator
+
+    def __init__(self) -> None:
         self.draining = False
 
     def routes(self) -> list[Route]:
@@ -36,7 +37,7 @@ class Health:
     async def ready(self, _request: Request) -> Response:
         """200 when logins can be answered, else 503; each check by name."""
         checks = {
-            "keys": "ok" if self._authenticator.verifier.has_keys else "no keys",
+            "keys": "ok" if self.authenticator.verifier.has_keys else "no keys",
             "store": await self._store(),
             "process": "draining" if self.draining else "ok",
         }
@@ -46,7 +47,7 @@ class Health:
 
     async def _store(self) -> str:
         try:
-            await self._authenticator.store.find("", "")
+            await self.authenticator.store.find("", "")
         except (Outage, StoreUnusable):
             return "unavailable"
         return "ok"

@@ -111,12 +111,18 @@ class Problems:
     async def not_found(self, _request: object, error: Exception) -> Response:
         """Starlette's 404 and 405 as a problem; no credential was looked at."""
         status = error.status_code if isinstance(error, HTTPException) else 404
-        text = "There is nothing at this address." if status == 404 else "The address does not have this method."
-        request_id = self._noted(Code.REQUEST_INVALID, text, None)
-        body = _problem(status, text, request_id, code=Code.REQUEST_INVALID)
         headers = {name.decode(): value.decode() for name, value in _HEADERS}
         allow = (error.headers if isinstance(error, HTTPException) else None) or {}
-        return Response(msgspec.json.encode(body), status, headers={**headers, **allow})
+        return Response(self._nothing(status), status, headers={**headers, **allow})
+
+    def nothing_here(self) -> Answer:
+        """The same 404 for a request whose address was taken away while it came in."""
+        return Answer(404, _HEADERS, self._nothing(404))
+
+    def _nothing(self, status: int) -> bytes:
+        text = "There is nothing at this address." if status == 404 else "The address does not have this method."
+        request_id = self._noted(Code.REQUEST_INVALID, text, None)
+        return msgspec.json.encode(_problem(status, text, request_id, code=Code.REQUEST_INVALID))
 
     def _noted(self, code: Code, reason: str, field: str | None) -> str:
         request_id = self._random_bytes(8).hex()

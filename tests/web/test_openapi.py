@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
 from gateway import __version__
-from gateway.app import create_gateway
+from gateway.app import Gateway
 from gateway.contacts.access_token import Scope
 from gateway.identity.unverified import strict_json_object
 from gateway.settings import load_settings
@@ -183,7 +183,7 @@ name = "messenger"
 profile = "intercom"
 secrets = [{{ id = "1", secret_file = "{tmp_path / "secret"}" }}]
 """)
-    admin = create_gateway(load_settings(config, {})).admin
+    admin = Gateway(load_settings(config, {})).configured.admin
     assert isinstance(admin, Starlette)
     served = list(routed(admin.routes))
     assert len(served) == len(set(served))

@@ -15,7 +15,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from gateway.app import create_authenticator, create_gateway
+from gateway.app import Gateway, create_authenticator
 from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.verifier import TokenVerifier
 from gateway.settings import load_settings
@@ -113,9 +113,10 @@ def test_b16_with_no_keys_nobody_is_ready_or_let_in(server: Server) -> None:
         )
         for issuer in authenticator.verifier.issuers("acme")
     ]
-    gateway = create_gateway(load_settings(server.folder / "gateway.toml", os.environ))
+    gateway = Gateway(load_settings(server.folder / "gateway.toml", os.environ))
     gateway.authenticator.verifier = TokenVerifier(bare, time.time)
-    health = Health(gateway.authenticator)
+    health = Health()
+    health.authenticator = gateway.authenticator
     with TestClient(gateway.public) as client, TestClient(Starlette(routes=health.routes())) as probe:
         ready = probe.get("/readyz")
         assert (ready.status_code, ready.json()["checks"]["keys"]) == (503, "no keys")

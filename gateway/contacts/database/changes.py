@@ -29,7 +29,7 @@ class Changes:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._listeners: list[ChangeListener] = []
+        self._listeners: tuple[ChangeListener, ...] = ()
         self._good_until = 0.0
 
     @property
@@ -39,7 +39,11 @@ class Changes:
 
     def subscribe(self, listener: ChangeListener) -> None:
         """See `ContactStore.subscribe`."""
-        self._listeners.append(listener)
+        self._listeners = (*self._listeners, listener)
+
+    def unsubscribe(self, listener: ChangeListener) -> None:
+        """See `ContactStore.unsubscribe`."""
+        self._listeners = tuple(one for one in self._listeners if one != listener)
 
     def tell(self, changes: Iterable[tuple[str, str]]) -> None:
         """Tell every subscriber of every change; one that fails is logged, and keeps nobody else from hearing."""

@@ -86,8 +86,14 @@ class PostgresStore(SqlReader):
         """See `ContactStore.subscribe`."""
         self._changes.subscribe(listener)
 
+    def unsubscribe(self, listener: ChangeListener) -> None:
+        """See `ContactStore.unsubscribe`."""
+        self._changes.unsubscribe(listener)
+
     async def open(self) -> None:
         """See `ContactStore.open`; `Outage` when the server cannot be reached."""
+        if self._listening is not None:
+            return
         async with own_connection(self._url) as connection:
             check_current(await _applied(connection))
         self._connections.open()

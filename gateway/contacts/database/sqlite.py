@@ -84,8 +84,14 @@ class SqliteStore(SqlReader):
         """See `ContactStore.subscribe`."""
         self._changes.subscribe(listener)
 
+    def unsubscribe(self, listener: ChangeListener) -> None:
+        """See `ContactStore.unsubscribe`."""
+        self._changes.unsubscribe(listener)
+
     async def open(self) -> None:
         """See `ContactStore.open`."""
+        if self._listening is not None:
+            return
         loop = asyncio.get_running_loop()
         reader = connect(self.path, patience=_READER_PATIENCE)
         try:
