@@ -54,8 +54,16 @@ def read_secret_file(path: Path) -> str:
         raise KeyMaterialError(f"{path}: not text in UTF-8") from None  # the cause holds the secret
 
 
+def read_private(path: Path) -> bytes:
+    """The bytes of a file that its owner alone may use; `KeyMaterialError` names the path and the remedy."""
+    content, mode = _read_with_mode(path)
+    if mode & 0o077:
+        raise KeyMaterialError(f"{path}: others than its owner may use it; `chmod 600 {path}`")
+    return content
+
+
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file with mode 0600, whole or not at all."""
+    """Write a file with mode 0600, whole or not at all; it stands on the disk when this returns."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -66,16 +74,27 @@ def write_private(path: Path, content: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # its new name, too
+    finally:
+        os.close(folder)
 
 
 def _read(path: Path) -> bytes:
+    return _read_with_mode(path)[0]
+
+
+def _read_with_mode(path: Path) -> tuple[bytes, int]:
+    """The bytes and the permissions of one and the same file, whoever replaces it meanwhile."""
     try:
         with path.open("rb") as file:
             content = file.read(_SIZE_LIMIT + 1)
+            mode = os.fstat(file.fileno()).st_mode
     except OSError as error:
         raise KeyMaterialError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError:
         raise KeyMaterialError("a path with NUL in it cannot be read") from None
     if len(content) > _SIZE_LIMIT:
         raise KeyMaterialError(f"{path}: larger than {_SIZE_LIMIT} bytes")
-    return content
+    return content, mode

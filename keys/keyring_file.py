@@ -1,0 +1,55 @@
+"""Changing a keyring on disk: one writer at a time, the whole file or none of it, and never over somebody's change."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from typing import TYPE_CHECKING
+
+from keys.errors import KeyMaterialError
+from keys.files import write_private
+from keys.keyring import Keyring, encode_keyring, load_keyring
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+class KeyringChanged(KeyMaterialError):
+    """Somebody else changed the keyring first; nothing was written."""
+
+
+def change_keyring(path: Path, change: Callable[[Keyring], Keyring], *, expect: int | None = None) -> Keyring:
+    """Compare and swap: apply a change to the keyring whose version is `expect` (None: whichever stands), write it.
+
+    A file that is not there yet is a keyring of version 0. Its folder is made, for its owner alone. Returns what was
+    written; raises `KeyringChanged`, or whatever `change` raises, and leaves the file as it was then.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = path.resolve()  # a link stays one
+    with _alone(path):
+        before = load_keyring(path) if path.exists() else Keyring()
+        if expect is not None and before.version != expect:
+            raise KeyringChanged(
+                f"{path}: somebody else changed it meanwhile (it has version {before.version}, not {expect}); "
+                "nothing was done"
+            )
+        after = change(before)
+        for unfinished in path.parent.iterdir():  # of a writer who died: nobody else writes now
+            if re.fullmatch(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}", unfinished.name):
+                unfinished.unlink()
+        write_private(path, encode_keyring(after))
+        return after
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock that stands beside the file, for the file itself is replaced; it is free again when we die."""
+    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
