@@ -253,3 +253,31 @@ class ConcurrencyConformance:
         await update(store, replace(known, name="New"))
         assert heard == [known.id]
         assert "on purpose" in caplog.text
+
+    async def test_who_unsubscribed_hears_no_more(self, store: ContactStore) -> None:
+        """It may leave while it is being told; others go on hearing, and to leave twice is no fault."""
+        known = contact()
+        await insert(store, known)
+        heard: list[str] = []
+
+        def once(_workspace_id: str, contact_id: str) -> None:
+            heard.append(f"once {contact_id}")
+            store.unsubscribe(once)
+
+        store.subscribe(once)
+        store.subscribe(lambda _, contact_id: heard.append(contact_id))
+        await update(store, replace(known, name="New"))
+        await update(store, replace(known, name="Newer"))
+        assert heard == [f"once {known.id}", known.id, known.id]
+        store.unsubscribe(once)
+
+    async def test_to_open_an_open_store_changes_nothing(self, store: ContactStore) -> None:
+        """A configuration that takes over opens what it needs; the store that stands open stays as it is."""
+        known = contact()
+        await insert(store, known)
+        heard: list[str] = []
+        store.subscribe(lambda _, contact_id: heard.append(contact_id))
+        await store.open()
+        await update(store, replace(known, name="New"))
+        assert heard == [known.id]
+        assert store.hears_changes
