@@ -111,7 +111,7 @@ class Editor:
             raise ChangeRefused(ChangeProblem.USER_STAYS_USER, "a user cannot become a lead", field="role")
         written = {**fields, "custom_attributes": await self._attributes(standing.custom_attributes, fields)}
         written_again = fields.get("email") == standing.email and fields.get("email_proof") is Proof.IMPORTED
-        if written_again and standing.email_proof is Proof.SIGNED:
+        if written_again and standing.email_proof in {Proof.SIGNED, Proof.HASHED}:
             del written["email_proof"]  # what a token signed is not proven less by an operator's copy of it
         contact = replace(standing, **written, state=State.LIVE)
         if contact == standing and not _retyped(standing.custom_attributes, contact.custom_attributes):

@@ -64,7 +64,7 @@ class ResolutionPolicy(Struct, frozen=True):
 
 
 class Identity(Struct, frozen=True):
-    """Who a verified token is to us: the principal and the contact, and how the one led to the other.
+    """Who a verified token, or `user_hash`, is to us: the principal and the contact, and how the one led to the other.
 
     Offers what Starlette expects of `request.user`. `alarmed` says that this user_id looks shared by several people.
     """
@@ -182,8 +182,15 @@ class Resolver:
         return await self._created(transaction, principal, flagged)
 
     async def _proven_holders(self, reader: ContactReader, principal: Principal) -> Sequence[Contact]:
-        """The live contacts that hold the principal's email with proof; nobody when the token does not prove it."""
-        if principal.email is None or principal.email_proof is not Proof.SIGNED:
+        """The live contacts that hold the principal's email with proof; nobody when the token does not prove it.
+
+        A `user_hash` over the email stands for the one person who holds it. Beside a user_id it leads to nobody, so it
+        never links.
+        """
+        identifies = principal.email_proof is Proof.SIGNED or (
+            principal.email_proof is Proof.HASHED and principal.by_email
+        )
+        if principal.email is None or not identifies:
             return ()
         return await reader.find_by_email(principal.workspace, principal.email, limit=_LISTED, proven=True)
 

@@ -8,6 +8,7 @@
 * A token without `iat` has no place in that order. It is taken as it comes, as a fresh one would have to be, and leaves
   `identified_at` as it is, so that a dated token can put right what it wrote.
 * An email that the token only claims fills a blank or replaces another claim: it never overwrites a proven one (C01).
+  One that a `user_hash` proves never overwrites one that a token signed.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from gateway.contacts.contact import Contact
     from gateway.identity.principal import Principal
 
-PROVEN = frozenset({Proof.SIGNED, Proof.IMPORTED})
-"""The proofs with which an email may lead to a person."""
+PROVEN = frozenset({Proof.SIGNED, Proof.HASHED, Proof.IMPORTED})
+"""The proofs with which an email that stands on a record may lead to that person."""
+
+_STRENGTHS: dict[Proof | None, int] = {None: 0, Proof.CLAIMED: 1, Proof.IMPORTED: 2, Proof.HASHED: 3, Proof.SIGNED: 4}
 
 
 def with_signed_values(contact: Contact, principal: Principal) -> Contact:
@@ -34,7 +37,7 @@ def with_signed_values(contact: Contact, principal: Principal) -> Contact:
         return contact
     changes = {name: value for name, value in principal.attributes.items() if getattr(contact, name) != value}
     if principal.email is not None and (
-        principal.email_proof is Proof.SIGNED or contact.email is None or contact.email_proof not in PROVEN
+        contact.email is None or _STRENGTHS[principal.email_proof] >= _STRENGTHS[contact.email_proof]
     ):
         if contact.email != principal.email:
             changes["email"] = principal.email

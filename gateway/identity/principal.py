@@ -91,18 +91,10 @@ def principal_of(verified: VerifiedClaims, issuer: TrustedIssuer) -> Principal:
     # An issuer whose ids are emails is held to what holds for the fallback: proven, and in the one spelling.
     by_email = issuer.user_id_claim == "email" or issuer.user_id_claim not in claims
     if by_email:
-        if email is None or proof is not Proof.SIGNED or not issuer.rules.email_fallback:
-            raise Refusal(
-                Code.USER_ID_MISSING, "no user_id, and no proven email to stand in for it", field=issuer.user_id_claim
-            )
-        # A workspace's own placeholders may be addresses, such as the one of a demonstration account.
-        user_id = normalise_user_id(email, issuer.rules, field="email")
+        proven = email if proof is Proof.SIGNED else None
+        user_id = fallback_user_id(proven, issuer.rules, field=issuer.user_id_claim)
     else:
-        user_id = normalise_user_id(claims[issuer.user_id_claim], issuer.rules, field=issuer.user_id_claim)
-        if email is not None and "@" in user_id and _is_other_email(user_id, email):
-            raise Refusal(
-                Code.EMAIL_MISMATCH, "the user_id is an email and differs from the email claim", field="email"
-            )
+        user_id = named_user_id(claims[issuer.user_id_claim], email, issuer.rules, field=issuer.user_id_claim)
     return Principal(
         issuer.workspace,
         issuer.name,
@@ -116,6 +108,31 @@ def principal_of(verified: VerifiedClaims, issuer: TrustedIssuer) -> Principal:
         verified.issued_at,
         verified.expires_at,
     )
+
+
+def fallback_user_id(proven_email: str | None, rules: IdRules, *, field: str) -> str:
+    """The user_id of somebody who has none: the proven email, in its compared spelling.
+
+    Raises `Refusal`: user_id_missing naming the field where there is no such email, or the workspace takes none in its
+    place; user_id_placeholder.
+    """
+    if proven_email is None or not rules.email_fallback:
+        raise Refusal(Code.USER_ID_MISSING, "no user_id, and no proven email to stand in for it", field=field)
+    # A workspace's own placeholders may be addresses, such as the one of a demonstration account.
+    return normalise_user_id(proven_email, rules, field="email")
+
+
+def named_user_id(value: object, email: str | None, rules: IdRules, *, field: str) -> str:
+    """The one spelling of an id, which agrees with the email (compared spelling) beside it where it is one itself.
+
+    Raises `Refusal`: as `normalise_user_id`, and email_mismatch.
+    """
+    user_id = normalise_user_id(value, rules, field=field)
+    if email is not None and "@" in user_id and _is_other_email(user_id, email):
+        raise Refusal(
+            Code.EMAIL_MISMATCH, "the user_id is an email and differs from the email beside it", field="email"
+        )
+    return user_id
 
 
 def normalise_user_id(value: object, rules: IdRules, *, field: str = "user_id") -> str:

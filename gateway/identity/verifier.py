@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import Code, Outage, Refusal
 from gateway.identity.claims import check_claims
 from gateway.identity.jose import verify_signature
+from gateway.identity.platforms import Platform, is_enabled
 from gateway.identity.principal import Principal, principal_of
 from gateway.identity.unverified import UnverifiedToken, parse_token
 from keys.errors import KeysUnavailable
@@ -55,8 +56,8 @@ class TokenVerifier:
             raise Refusal(Code.REQUEST_INVALID, "app_id names no workspace", field="app_id")
         return self._issuers[workspace]
 
-    async def verify(self, token: bytes, workspace: str) -> Principal:
-        """The principal of a token; it waits for nothing but a key that is not at hand.
+    async def verify(self, token: bytes, workspace: str, platform: Platform | None = None) -> Principal:
+        """The principal of a token from a platform; it waits for nothing but a key that is not at hand.
 
         Raises `Refusal` or `Outage(keys_unavailable)`.
         """
@@ -68,7 +69,7 @@ class TokenVerifier:
         # 4. Algorithm.
         check_algorithm(unverified, issuer)
         # 5. Key.
-        keys = await choose_keys(unverified, issuer)
+        keys = await choose_keys(unverified, issuer, platform)
         # 6. Signature.
         signed = verify_signature(unverified, keys)
         # 7. Claims.
@@ -97,17 +98,31 @@ def check_algorithm(token: UnverifiedToken, issuer: TrustedIssuer) -> None:
         raise Refusal(Code.ALG_NOT_ALLOWED, "alg is not on the issuer's list", field="alg")
 
 
-async def choose_keys(token: UnverifiedToken, issuer: TrustedIssuer) -> Sequence[VerificationKey]:
-    """The issuer's keys that may have signed; one that is at hand costs no waiting.
+async def choose_keys(
+    token: UnverifiedToken, issuer: TrustedIssuer, platform: Platform | None = None
+) -> Sequence[VerificationKey]:
+    """The issuer's keys that may have signed, of those enabled for the platform; one at hand costs no waiting.
 
-    Raises `Outage(keys_unavailable)` or `Refusal`: kid_unknown, alg_not_allowed.
+    Raises `Outage(keys_unavailable)` or `Refusal`: kid_unknown, alg_not_allowed; signature_invalid where a token that
+    names no key comes from a platform that none is enabled for.
     """
-    try:
-        keys = issuer.keys.find(token.key_id) or await issuer.keys.seek(token.key_id)
-    except KeysUnavailable as error:
-        raise Outage(Code.KEYS_UNAVAILABLE, str(error)) from error
+    keys = issuer.keys.find(token.key_id) or await seek_keys(issuer, token.key_id)
     if not keys:
         raise Refusal(Code.KID_UNKNOWN, "the issuer has no key with this kid", field="kid")
+    if platform is not None:
+        keys = [key for key in keys if is_enabled(key, platform)]
+        if not keys and token.key_id is not None:
+            raise Refusal(Code.KID_UNKNOWN, f"the key is not enabled for the platform {platform}", field="kid")
+        if not keys:
+            raise Refusal(Code.SIGNATURE_INVALID, f"no key of the issuer is enabled for the platform {platform}")
     if not any(token.algorithm in key.algorithms for key in keys):
         raise Refusal(Code.ALG_NOT_ALLOWED, "the key does not permit this alg", field="alg")
     return keys
+
+
+async def seek_keys(issuer: TrustedIssuer, kid: str | None) -> Sequence[VerificationKey]:
+    """What `KeySource.seek` finds; raises `Outage(keys_unavailable)`."""
+    try:
+        return await issuer.keys.seek(kid)
+    except KeysUnavailable as error:
+        raise Outage(Code.KEYS_UNAVAILABLE, str(error)) from error

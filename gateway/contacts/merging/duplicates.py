@@ -173,7 +173,7 @@ def _age(contact: Contact) -> tuple[int, str]:
     return contact.created_at, contact.id
 
 
-_PROOFS = (Proof.SIGNED, Proof.IMPORTED, Proof.CLAIMED, None)
+_PROOFS = (*Proof, None)
 
 
 class DuplicatesReport:
