@@ -1,9 +1,10 @@
 """From a token to an identity, remembered for as long as it stays true (steps 2 to 10 of the way of a request).
 
-A verified token is remembered under a SHA-256 over length-prefixed (workspace, configuration generation, token), so
-that no token is kept and no two can be mistaken for each other (advisories B09, B10): its principal, never past its
-`exp`, and the identity that it resolved to, until the store says that the contact changed. While the store cannot hear
-of other processes' changes, no remembered identity is used.
+A verified token is remembered under a SHA-256 over length-prefixed (workspace, platform, configuration generation,
+token), so that no token is kept, no two can be mistaken for each other, and what a secret of one platform verified is
+not taken for verified by another one's (advisories B09, B10): its principal, never past its `exp`, and the identity
+that it resolved to, until the store says that the contact changed. While the store cannot hear of other processes'
+changes, no remembered identity is used. What a `user_hash` proves is not remembered: it costs an HMAC.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from gateway.contacts.store import EVERYTHING
 from gateway.contacts.unsigned_values import with_user_data
 from gateway.errors import Code, Outage, Refusal, StoreUnusable
+from gateway.identity.platforms import Platform
 from gateway.identity.unverified import TOKEN_LIMIT
+from gateway.identity.user_hash import takes_user_hash, verify_user_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.contacts.resolver import Identity, Resolver
     from gateway.contacts.store import ContactStore
     from gateway.identity.principal import Principal
+    from gateway.identity.user_hash import UnverifiedUserHash
     from gateway.identity.verifier import TokenVerifier
     from gateway.web.transport import Answer
 
@@ -96,9 +100,12 @@ class Authenticator:
         self._resolver = resolver
         self._clock = clock
         self._capacity = capacity
-        self._prefixes = {
-            workspace: hashlib.sha256(_length_prefixed(workspace.encode(), generation))
+        self._prefixes: dict[tuple[str | None, Platform | None], Any] = {
+            (workspace, platform): hashlib.sha256(
+                _length_prefixed(workspace.encode(), (platform or "").encode(), generation)
+            )
             for workspace in verifier.workspaces
+            for platform in (None, *Platform)
         }
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
         self._changes = _HeardChanges(capacity)
@@ -124,13 +131,15 @@ class Authenticator:
         self._verified.clear()
         self.store.unsubscribe(self._changes.hear)
 
-    async def authenticate(self, token: bytes, workspace: str | None) -> Authenticated:
+    async def authenticate(
+        self, token: bytes, workspace: str | None, platform: Platform | None = None
+    ) -> Authenticated:
         """The identity behind a token in a workspace (None: the default one); raises `Refusal` or `Outage`."""
         if len(token) > TOKEN_LIMIT:
             raise Refusal(Code.TOKEN_TOO_LARGE, f"the token is longer than {TOKEN_LIMIT} bytes")
         if workspace is None:
             workspace = self.default_workspace
-        prefix = self._prefixes.get(workspace or "")
+        prefix = self._prefixes.get((workspace, platform))
         if workspace is None or prefix is None:
             raise Refusal(Code.REQUEST_INVALID, "app_id names no workspace", field="app_id")
         hasher = prefix.copy()
@@ -139,7 +148,7 @@ class Authenticator:
 
         verified = self._verified.get(key)
         if verified is None or self._clock() >= verified.ends_at:
-            verified = self._remember(key, await self.verifier.verify(token, workspace))
+            verified = self._remember(key, await self.verifier.verify(token, workspace, platform))
         known = verified.authenticated
         if known is not None and self._stands(known.identity, verified.asked):
             return known
@@ -147,13 +156,30 @@ class Authenticator:
         if self._outside_a_task():
             await asyncio.sleep(0)
         asked = self._changes.count
-        try:
-            authenticated = Authenticated(await self._resolver.resolve(verified.principal))
-        except StoreUnusable as error:  # it was usable once: somebody changed it under our feet
-            raise Outage(Code.STORE_UNAVAILABLE, str(error)) from error
+        authenticated = await self._resolved(verified.principal)
         if authenticated.identity.as_found:
             verified.authenticated, verified.asked = authenticated, asked
         return authenticated
+
+    async def authenticate_user_hash(
+        self, unverified: UnverifiedUserHash, workspace: str | None, platform: Platform | None = None
+    ) -> Authenticated:
+        """The identity behind a `user_hash`; raises `Refusal` or `Outage`."""
+        issuers = self.verifier.issuers(workspace or self.default_workspace or "")
+        principal = await verify_user_hash(unverified, issuers, platform)
+        if self._outside_a_task():
+            await asyncio.sleep(0)
+        return await self._resolved(principal)
+
+    def takes_user_hash(self, workspace: str | None) -> bool:
+        """Whether people of a workspace may be proven by `user_hash`; raises `Refusal` when there is no such one."""
+        return takes_user_hash(self.verifier.issuers(workspace or self.default_workspace or ""))
+
+    async def _resolved(self, principal: Principal) -> Authenticated:
+        try:
+            return Authenticated(await self._resolver.resolve(principal))
+        except StoreUnusable as error:  # it was usable once: somebody changed it under our feet
+            raise Outage(Code.STORE_UNAVAILABLE, str(error)) from error
 
     async def with_user_data(self, authenticated: Authenticated, user_data: Mapping[str, Any]) -> Authenticated:
         """The identity with what its client says unsigned, as far as that may be written; raises `Outage`.
