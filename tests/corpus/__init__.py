@@ -1,5 +1,6 @@
 """Bad tokens, each with the code that refuses it; the same corpus runs against the verifier and against the listener.
 
+It begins with the product's own catalogue of broken tokens and goes into the breadth where that shows one of a kind.
 `bad_tokens(signer)` makes the whole of it for a `Signer`: `shared_secret_signer` (Messenger style, HS256) or
 `key_signer` (an issuer with `iss`, `aud` and a private key). Times keep at least two minutes from every border, so that
 the corpus also serves against a clock that runs. A consumer that speaks HTTP takes the cases that `fit_a_header`.
@@ -7,6 +8,9 @@ the corpus also serves against a clock that runs. A consumer that speaks HTTP ta
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from gateway.identity.broken import CATALOGUE
 from tests.corpus.claims import claim_cases, email_cases, issuer_cases, user_id_cases
 from tests.corpus.form import encoding_cases, json_cases, segment_cases, size_cases
 from tests.corpus.keys import (
@@ -17,12 +21,13 @@ from tests.corpus.keys import (
     public_key_forms,
     signature_cases,
 )
-from tests.corpus.signer import LEFT_OUT, BadToken, Signer, generate_key, key_signer, shared_secret_signer
+from tests.corpus.signer import BadToken, generate_key, key_signer, shared_secret_signer
+
+if TYPE_CHECKING:
+    from gateway.identity.crafting import Signer
 
 __all__ = [
-    "LEFT_OUT",
     "BadToken",
-    "Signer",
     "bad_tokens",
     "generate_key",
     "key_signer",
@@ -39,7 +44,12 @@ def bad_tokens(signer: Signer) -> list[BadToken]:
         groups += [confusion_cases, issuer_cases]
     if signer.algorithm.startswith("ES"):
         groups += [ecdsa_cases]
-    return [
+    catalogue = [
+        BadToken(entry.slug, entry.make(signer), entry.code_for(signer))
+        for entry in CATALOGUE.values()
+        if entry.unsuited(signer) is None
+    ]
+    return catalogue + [
         BadToken(f"{group.__name__.removesuffix('_cases')}: {name}", token, code)
         for group in groups
         for name, token, code in group(signer)

@@ -11,9 +11,8 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.errors import Code
-from tests.corpus import LEFT_OUT, Signer
+from gateway.identity.crafting import LEFT_OUT, Signer, encoded
 from tests.corpus.form import nested
-from tests.corpus.signer import encoded
 
 KID = "key-1"
 

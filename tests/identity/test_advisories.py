@@ -19,13 +19,14 @@ import pytest
 
 from gateway.errors import Code, Refusal
 from gateway.identity.claims import ClaimPolicy
+from gateway.identity.crafting import LEFT_OUT, Signer, encoded
 from gateway.identity.issuer import TrustedIssuer
+from gateway.identity.issuing import encode_segment
 from gateway.identity.verifier import TokenVerifier
 from keys.jwk import key_from_jwk, public_jwk
 from keys.keyset import KeySet
 from tests.awaited import at_once
-from tests.corpus import LEFT_OUT, Signer, generate_key, key_signer
-from tests.corpus.signer import b64, encoded
+from tests.corpus import generate_key, key_signer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +116,7 @@ def test_a06_b64_is_refused(signer: Signer, verifier: TokenVerifier, value: obje
     """A06, RFC 7797: outright, before anything is done with a payload, encoded or not."""
     for header in ({"b64": value}, {"b64": value, "crit": ["b64"]}):
         assert verdict(verifier, signer.token(header)) == Code.CRIT_UNSUPPORTED
-        detached = signer.sign(b64(encoded({**signer.header, **header})), b"e30").split(b".")
+        detached = signer.sign(encode_segment(encoded({**signer.header, **header})), b"e30").split(b".")
         assert verdict(verifier, b".".join([detached[0], b"e30", detached[2]])) == Code.CRIT_UNSUPPORTED
 
 
@@ -158,7 +159,7 @@ def test_a14_iss_is_compared_exactly(signer: Signer, verifier: TokenVerifier) ->
 @pytest.mark.parametrize("segments", [1, 2, 4, 5, 6, 7, 100])
 def test_a18_encrypted_and_other_shapes_are_refused(verifier: TokenVerifier, segments: int) -> None:
     """A18, R6: five segments are a JWE; nothing of one is looked at."""
-    header = b64(encoded({"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": 2**31, "zip": "DEF"}))
+    header = encode_segment(encoded({"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": 2**31, "zip": "DEF"}))
     token = b".".join([header, *[b"AAAA"] * (segments - 1)])
     assert verdict(verifier, token) == Code.TOKEN_MALFORMED
 

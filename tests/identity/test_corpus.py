@@ -10,6 +10,7 @@ import pytest
 
 from gateway.errors import Code, Refusal
 from gateway.identity.claims import ClaimPolicy
+from gateway.identity.crafting import LEFT_OUT, Signer
 from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.verifier import TokenVerifier
 from keys.errors import KeyMaterialError
@@ -17,15 +18,7 @@ from keys.jwk import VerificationKey, key_from_jwk, key_from_pem, key_from_secre
 from keys.keyset import KeySet
 from keys.secrets import looks_like_public_key
 from tests.awaited import at_once
-from tests.corpus import (
-    LEFT_OUT,
-    Signer,
-    bad_tokens,
-    generate_key,
-    key_signer,
-    public_key_forms,
-    shared_secret_signer,
-)
+from tests.corpus import bad_tokens, generate_key, key_signer, public_key_forms, shared_secret_signer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +100,7 @@ def test_no_refusal_repeats_what_was_sent(signer: Signer) -> None:
     verifier = verifier_for(signer)
     marked = {**signer.claims, "user_id": "tell-tale-id", "email": "tell-tale@example.com", "name": "tell-tale"}
     seen = 0
-    for case in bad_tokens(Signer(signer.algorithm, signer.key, NOW, signer.header, marked, signer.strict)):
+    for case in bad_tokens(Signer(signer.algorithm, signer.key, NOW, signer.header, marked, signer.policy)):
         try:
             at_once(verifier.verify(case.token, "acme"))
         except Refusal as refusal:

@@ -23,16 +23,17 @@ from msgspec import Struct
 
 from gateway.errors import Refusal
 from gateway.identity.claims import ClaimPolicy, check_claims
+from gateway.identity.crafting import LEFT_OUT, Signer, encoded, over
 from gateway.identity.issuer import TrustedIssuer
+from gateway.identity.issuing import encode_segment
 from gateway.identity.jose import verify_signature
 from gateway.identity.unverified import parse_token
 from gateway.identity.verifier import TokenVerifier, choose_keys
 from keys.jwk import key_from_jwk, key_from_secret, public_jwk
 from keys.keyset import KeySet
 from tests.awaited import at_once
-from tests.corpus import LEFT_OUT, Signer, generate_key, key_signer
+from tests.corpus import generate_key, key_signer
 from tests.corpus.form import nested
-from tests.corpus.signer import b64, encoded, over
 from tests.identity.differences import DIFFERENCES, KID, is_only_theirs, seen
 
 if TYPE_CHECKING:
@@ -276,5 +277,9 @@ def test_anything_at_all(data: bytes) -> None:
     """Any bytes, alone and as each of the segments: nothing but a refusal, from any of the three."""
     here = party("HS256")
     header, claims, signature = here.signer.token().split(b".")
-    for token in (data, b".".join([b64(data), claims, signature]), here.signer.sign(header, b64(data))):
+    for token in (
+        data,
+        b".".join([encode_segment(data), claims, signature]),
+        here.signer.sign(header, encode_segment(data)),
+    ):
         compare(here, token)

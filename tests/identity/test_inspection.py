@@ -7,10 +7,11 @@ import json
 import pytest
 
 from gateway.errors import Code, Refusal
+from gateway.identity.crafting import LEFT_OUT, Signer
 from gateway.identity.inspection import Inspection, Outcome, inspect_token
 from gateway.identity.principal import Proof
 from tests.awaited import at_once
-from tests.corpus import LEFT_OUT, Signer, bad_tokens
+from tests.corpus import bad_tokens
 from tests.identity.test_corpus import NOW, signer_for, verdict, verifier_for
 
 

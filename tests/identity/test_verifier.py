@@ -8,15 +8,15 @@ import pytest
 
 from gateway.errors import Code, Outage, Refusal
 from gateway.identity.claims import ClaimPolicy, check_iss, numeric_date
+from gateway.identity.crafting import LEFT_OUT, Signer, encoded
 from gateway.identity.issuer import TrustedIssuer
-from gateway.identity.issuing import issue_token
+from gateway.identity.issuing import encode_segment, issue_token
 from gateway.identity.unverified import _parse_header, parse_token
 from gateway.identity.verifier import TokenVerifier
 from keys.jwk import VerificationKey, generate_signing_key, key_from_jwk, key_from_secret, signing_key_from_secret
 from keys.keyset import KeySet
 from tests.awaited import at_once
-from tests.corpus import LEFT_OUT, Signer, generate_key, key_signer, shared_secret_signer
-from tests.corpus.signer import b64, encoded
+from tests.corpus import generate_key, key_signer, shared_secret_signer
 
 NOW = 1_800_000_000.0
 ISSUER, OTHER, AUDIENCE, KID = "https://login.acme.example", "https://other.acme.example", "messenger", "key-1"
@@ -235,7 +235,7 @@ def test_an_issuer_without_exp_still_refuses_a_past_one() -> None:
 def test_the_memory_of_headers_holds_no_refusal_and_lends_nothing() -> None:
     """The cache of headers is bounded, keeps no exception, and a token sees only its own header."""
     _parse_header.cache_clear()
-    bad = b64(b'{"alg":"ES256","crit":["x"]}')
+    bad = encode_segment(b'{"alg":"ES256","crit":["x"]}')
     for _ in range(3):
         with pytest.raises(Refusal):
             _parse_header(bad)

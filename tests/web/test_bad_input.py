@@ -12,13 +12,14 @@ import pytest
 
 from gateway.errors import Code
 from gateway.web.problems import status_of
-from tests.corpus import BadToken, Signer, bad_tokens, key_signer, shared_secret_signer
+from tests.corpus import BadToken, bad_tokens, key_signer, shared_secret_signer
 from tests.web.conftest import ISSUER, Reply, other_workspace, running_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from gateway.identity.crafting import Signer
     from tests.web.conftest import Server
 
 _SHORTEST_PART = 12
