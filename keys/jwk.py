@@ -25,7 +25,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
 from msgspec import Struct
 
-from keys.errors import KeyMaterialError, KeyOfOtherUse
+from keys.errors import KeyMaterialError, KeyOfOtherUse, SecretPublished
 from keys.secrets import checked_secret
 from keys.strength import check_edwards, check_rsa
 
@@ -103,7 +103,7 @@ def key_from_jwk(jwk: Mapping[str, Any]) -> VerificationKey:
     if not isinstance(kind, str) or not all(isinstance(jwk.get(name, ""), str) for name in _TEXT_MEMBERS):
         raise KeyMaterialError("the JWK has no kty, or a member that is not a string")
     if kind == "oct" or _PRIVATE_MEMBERS & jwk.keys():
-        raise KeyMaterialError("the JWK is symmetric or holds private members; only public keys verify")
+        raise SecretPublished("the JWK is symmetric or holds private members; only public keys verify")
     operations = jwk.get("key_ops", ["verify"])
     if not isinstance(operations, list):
         raise KeyMaterialError("the JWK's key_ops is not a list")

@@ -5,7 +5,9 @@ A look-up is always inside one set, so a kid never reaches another issuer's key 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from msgspec import Struct
 
 from keys.errors import KeyMaterialError, KeysUnavailable
 
@@ -17,8 +19,29 @@ if TYPE_CHECKING:
 MAX_KEYS = 64
 
 
+class KeyHealth(Struct, frozen=True, kw_only=True):
+    """What an operator wants to know of an issuer's keys.
+
+    `age`: seconds since the publisher was last known to have them; None where nobody is asked. `error`: why the last
+    try to ask failed, in words. `left_out`: what stands in the set and verifies nothing, and why. `exposed`: how many
+    of those are secrets that anybody can read there.
+    """
+
+    source: str
+    keys: int
+    state: Literal["fresh", "stale", "none"]
+    age: int | None = None
+    error: str | None = None
+    left_out: tuple[str, ...] = ()
+    exposed: int = 0
+
+
 class KeySource(Protocol):
     """Where the keys of one issuer come from; whether an algorithm is on the issuer's list is not its concern."""
+
+    @property
+    def withdrawn(self) -> int:
+        """How often a key that verified was taken away: who remembers what one verified looks whether this grew."""
 
     @property
     def keys(self) -> Sequence[VerificationKey]:
@@ -33,8 +56,38 @@ class KeySource(Protocol):
         Empty when the issuer has no such key; `KeysUnavailable` when nobody can say that now.
         """
 
+    async def open(self) -> None:
+        """Keep the keys current from now on; it waits a moment for the first ones, no longer. More than once is once.
 
-class KeySet:
+        A source that is not open answers all the same, from what it is told to fetch by `seek` and `refresh`.
+        """
+
+    async def close(self) -> None:
+        """Stop that."""
+
+    async def refresh(self) -> None:
+        """Ask the publisher now, for a command that shows what it says. What went wrong stands in `health`."""
+
+    def health(self) -> KeyHealth:
+        """How the keys are."""
+
+
+class Standing:
+    """What a `KeySource` is that asks nobody: it never changes by itself, and is as current as its configuration."""
+
+    withdrawn = 0
+
+    async def open(self) -> None:
+        """Nothing needs to be kept current."""
+
+    async def close(self) -> None:
+        """Nothing needs to be stopped."""
+
+    async def refresh(self) -> None:
+        """Nobody needs to be asked."""
+
+
+class KeySet(Standing):
     """Keys that were given once."""
 
     def __init__(self, keys: Iterable[VerificationKey]) -> None:
@@ -55,3 +108,7 @@ class KeySet:
         if not self.keys:
             raise KeysUnavailable("the issuer has no keys")
         return self.find(kid)
+
+    def health(self) -> KeyHealth:
+        """Given keys are as fresh as their configuration."""
+        return KeyHealth(source="given", keys=len(self.keys), state="fresh" if self.keys else "none")

@@ -6,15 +6,25 @@ Loosening a bound of the design is spelled `insecure_...`.
 
 from __future__ import annotations
 
+import ssl
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from gateway.identity.platforms import Platform  # noqa: TC001 - a field's type, read at run time
 from gateway.settings.fields import Algorithm, Name, Number, Table, Text, Texts, one_is_a_list, problem_of_table, usable
+from keys.destinations import checked_url
 from keys.files import load_jwks_file, load_pem_file, read_secret_file
 from keys.jwk import HMAC, signing_key_from_pem
 from keys.secrets import checked_secret
@@ -96,6 +106,14 @@ class IssuerSettings(Table):
     algorithms: Annotated[tuple[Algorithm, ...], BeforeValidator(one_is_a_list)] = ()
     secrets: tuple[SecretSettings, ...] = ()
     jwks_file: Path | None = None
+    insecure_jwks_loopback: bool = False
+    jwks_url: str | None = None
+    discovery: bool = False
+    jwks_refresh: Annotated[Number, Field(ge=60, le=3600)] = 300
+    jwks_cooldown: Annotated[Number, Field(ge=5, le=3600)] = 30
+    jwks_stale_limit: Annotated[Number, Field(ge=3600, le=7 * 86_400)] = 86_400
+    jwks_ca_file: Path | None = None
+    jwks_allow_networks: Annotated[tuple[IPvAnyNetwork, ...], BeforeValidator(one_is_a_list)] = ()
     pem_files: Annotated[tuple[PemSettings, ...], BeforeValidator(one_is_a_list)] = ()
     signing_key_file: Path | None = None
     leeway: Annotated[Number, Field(ge=0, le=LONGEST_LEEWAY)] = LONGEST_LEEWAY
@@ -172,6 +190,41 @@ class IssuerSettings(Table):
                 raise ValueError("holds no key that suits the algorithms")
         return value
 
+    @field_validator("jwks_url")
+    @classmethod
+    def _jwks_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        usable(lambda: checked_url(value, loopback_http=bool(info.data.get("insecure_jwks_loopback"))))
+        _alone(info)
+        return value
+
+    @field_validator("discovery")
+    @classmethod
+    def _discovery(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic's signature
+        if not value:
+            return value
+        if info.data.get("jwks_url") is not None:
+            raise ValueError("finds the key set by itself; give discovery or jwks_url, not both")
+        issuer = info.data.get("issuer")
+        if issuer is not None:
+            loopback_http = bool(info.data.get("insecure_jwks_loopback"))
+            usable(lambda: checked_url(issuer, loopback_http=loopback_http), "asks at the issuer: ")
+            if "?" in issuer:
+                raise ValueError("asks at the issuer: a URL with a query is no issuer of OpenID Connect")
+        _alone(info)
+        return value
+
+    @field_validator("jwks_ca_file")
+    @classmethod
+    def _jwks_ca_file(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                ssl.create_default_context(cafile=value)
+            except (OSError, ValueError):
+                raise ValueError(f"{value}: holds no certificate in PEM, or cannot be read") from None
+        return value
+
     @field_validator("pem_files")
     @classmethod
     def _pem_files(cls, value: tuple[PemSettings, ...], info: ValidationInfo) -> tuple[PemSettings, ...]:
@@ -182,8 +235,13 @@ class IssuerSettings(Table):
             key = usable(partial(load_pem_file, pem.file))
             if algorithms and not key.algorithms & algorithms:
                 raise ValueError(f"[{index}]: the key does not suit the algorithms")
-        if not value and info.data.get("secrets") == () and info.data.get("jwks_file", ...) is None:
-            raise problem_of_table("no keys: give secrets, jwks_file or pem_files")
+        fetched = info.data.get("jwks_url", ...) is not None or info.data.get("discovery", ...) is not False
+        if value and info.data.get("jwks_url") is not None:
+            raise ValueError("keys come from one place: give jwks_url or pem_files, not both")
+        if value and info.data.get("discovery"):
+            raise ValueError("keys come from one place: give discovery or pem_files, not both")
+        if not value and not fetched and info.data.get("secrets") == () and info.data.get("jwks_file", ...) is None:
+            raise problem_of_table("no keys: give secrets, jwks_url, discovery, jwks_file or pem_files")
         return value
 
     @field_validator("signing_key_file")
@@ -219,3 +277,11 @@ class IssuerSettings(Table):
 
 def _checked(secret: SecretSettings, algorithms: tuple[str, ...]) -> bytes:
     return checked_secret(secret.text(), algorithms)
+
+
+def _alone(info: ValidationInfo) -> None:
+    """Fetched keys stand beside no others: which of the two withdrew a key could not be told."""
+    if HMAC & set(info.data.get("algorithms") or ()):
+        raise ValueError("fetches asymmetric keys, which never share an issuer with HS algorithms")
+    if info.data.get("secrets") or info.data.get("jwks_file") is not None:
+        raise ValueError("keys come from one place: give no secrets and no jwks_file beside it")

@@ -12,19 +12,21 @@ import copy
 import json
 import re
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import SettingsInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
 PREFIX = "GATEWAY_"
-_NOT_SETTINGS = re.compile(r"GATEWAY_(CONFIG|TRACEBACK|TEST_.*)")
+_NOT_SETTINGS = re.compile(r"GATEWAY_(ACCESS_TOKEN|CONFIG|TRACEBACK|TEST_.*)")
 # Kubernetes announces a service called "gateway" to every container beside it.
 _SERVICE_LINK = re.compile(r"GATEWAY_(SERVICE_(HOST|PORT.*)|PORT(_\d+_(TCP|UDP|SCTP).*)?)")
-_FILE_KEYS = frozenset({"secret_file", "jwks_file", "pem_files", "file", "signing_key_file", "url_file"})
+_FILE_KEYS = frozenset(
+    {"secret_file", "jwks_file", "jwks_ca_file", "pem_files", "file", "signing_key_file", "url_file"}
+)
 _TWINS = {"secret": "secret_file", "secret_file": "secret", "url": "url_file", "url_file": "url"}
 
 
@@ -65,6 +67,19 @@ def read_environment_layer(
     for name in names:
         _drop_twin(tables, name, environ)
     return {top: tables[top] for top in touched if top in tables}, problems
+
+
+def named_files(value: Any) -> Iterator[Path]:
+    """Every file that tables name, whether or not they make good settings."""
+    if isinstance(value, list):
+        for one in value:
+            yield from named_files(one)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            texts = one if isinstance(one, list) else [one]
+            if key in _FILE_KEYS:
+                yield from (Path(text) for text in texts if isinstance(text, str) and text)
+            yield from named_files(one)
 
 
 def _anchored(value: Any, folder: Path) -> Any:

@@ -109,6 +109,12 @@ class StoreSettings(Table):
         raise ValueError("a store is named sqlite:///path or postgresql://...")
 
 
+class KeySettings(Table):
+    """`[keys]`: where the gateway keeps the last good remote key sets; relative to the working directory."""
+
+    folder: Path = Path("var/keys")
+
+
 class WorkspaceSettings(Table):
     """`[workspaces.<app_id>]`: one tenant's policies and trusted issuers. Times in seconds."""
 
@@ -149,6 +155,7 @@ class Settings(BaseSettings):
     public: PublicSettings = PublicSettings()
     admin: AdminSettings = AdminSettings()
     store: StoreSettings = StoreSettings()
+    keys: KeySettings = KeySettings()
     workers: Annotated[Number, Field(ge=1, le=256)] = 1
     drain_seconds: Annotated[Number, Field(ge=0, le=3600)] = 30
     log_level: Literal["debug", "info", "warning", "error"] = "info"
