@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from gateway.contacts.resolver import ResolutionPolicy
 from gateway.errors import SettingsInvalid
@@ -11,27 +16,109 @@ from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.placeholders import placeholder_spelling
 from gateway.identity.principal import IdRules
 from gateway.settings import LONGEST_LIFETIME, ArchivedLogin, FirstSight, Profile, place
+from keys.destinations import Destinations
 from keys.errors import KeyMaterialError
 from keys.files import load_jwks_file, load_pem_file
 from keys.jwk import key_from_secret
 from keys.keyset import KeySet
+from keys.last_good import last_good_set
+from keys.remote import Environment, Publisher, RemoteKeySet, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterable, Iterator
 
     from gateway.settings import IssuerSettings, Settings
+    from keys.fetching import Document
     from keys.jwk import VerificationKey
+    from keys.keyset import KeySource
 
 
-def trusted_issuers(settings: Settings) -> tuple[TrustedIssuer, ...]:
-    """Every issuer of every workspace; `SettingsInvalid` names every one whose key material cannot be used."""
+class _Remote(Struct, frozen=True):
+    """Everything that makes one remote key set another one."""
+
+    workspace: str
+    publisher: Publisher
+    timing: Timing
+    destinations: Destinations
+    ca_file: Path | None
+    folder: Path
+
+
+class KeySources:
+    """The remote key sets of a process, by what configures them.
+
+    An issuer whose settings did not change has the very same set after a reload, with its keys and without a new fetch.
+    Sets are not shared between issuers: keys belong to one, and so does the budget of fetches.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[_Remote, RemoteKeySet] = {}
+
+    def remote(self, app_id: str, issuer: IssuerSettings, folder: Path) -> RemoteKeySet:
+        """The set of an issuer that publishes its keys."""
+        wanted = _Remote(
+            workspace=app_id,
+            publisher=Publisher(
+                name=f"{app_id}/{issuer.name}",
+                issuer=issuer.issuer,
+                jwks_url=issuer.jwks_url,
+                loopback_http=issuer.insecure_jwks_loopback,
+            ),
+            timing=Timing(issuer.jwks_refresh, issuer.jwks_cooldown, issuer.jwks_stale_limit),
+            destinations=Destinations(issuer.jwks_allow_networks, issuer.insecure_jwks_loopback),
+            ca_file=issuer.jwks_ca_file,
+            folder=folder,
+        )
+        if wanted not in self._made:
+            self._made[wanted] = self._make(wanted)
+        return self._made[wanted]
+
+    async def settle(self, issuers: Iterable[TrustedIssuer]) -> None:
+        """After a reload: close the sets that none of these issuers uses, and forget them."""
+        used = {id(issuer.keys) for issuer in issuers}
+        gone = [wanted for wanted, made in self._made.items() if id(made) not in used]
+        for made in [self._made.pop(wanted) for wanted in gone]:
+            await made.close()
+
+    @staticmethod
+    def _make(wanted: _Remote) -> RemoteKeySet:
+        publisher = wanted.publisher
+        url = publisher.jwks_url or publisher.discovery_url
+        return RemoteKeySet(
+            publisher,
+            _LazyFetcher(wanted.destinations, wanted.ca_file),
+            Environment(now=time.monotonic, wall_clock=time.time, random=random.SystemRandom().random),
+            timing=wanted.timing,
+            saved=last_good_set(wanted.folder, wanted.workspace, publisher.name, publisher.issuer or "", url),
+        )
+
+
+class _LazyFetcher(Struct, frozen=True):
+    """`keys.fetching.Fetcher`, whose HTTP client is imported when something is fetched first."""
+
+    destinations: Destinations
+    ca_file: Path | None
+
+    def __call__(self, url: str, etag: str | None = None) -> Awaitable[Document]:
+        """The document; raises `FetchFailed`."""
+        from keys.fetching import Fetcher  # noqa: PLC0415 - a gateway that fetches nothing needs no HTTP client
+
+        return Fetcher(self.destinations, self.ca_file)(url, etag)
+
+
+def trusted_issuers(settings: Settings, sources: KeySources | None = None) -> tuple[TrustedIssuer, ...]:
+    """Every issuer of every workspace; `SettingsInvalid` names every one whose key material cannot be used.
+
+    Files are read anew; remote sets come from `sources`, which a reload hands in again. Nothing is fetched here.
+    """
+    sources = sources or KeySources()
     issuers: list[TrustedIssuer] = []
     problems: list[str] = []
     for app_id, workspace in settings.workspaces.items():
         rules = id_rules(settings, app_id)
         for index, issuer in enumerate(workspace.issuers):
             try:
-                issuers.append(_trusted(app_id, issuer, rules))
+                issuers.append(_trusted(app_id, issuer, rules, _source(settings, app_id, issuer, sources)))
             except (KeyMaterialError, ValueError) as error:
                 problems.append(f"{place(('workspaces', app_id, 'issuers', index))}: {error}")
     if problems:
@@ -81,14 +168,20 @@ def claim_policy(issuer: IssuerSettings) -> ClaimPolicy:
     )
 
 
-def _trusted(app_id: str, issuer: IssuerSettings, rules: IdRules) -> TrustedIssuer:
+def _source(settings: Settings, app_id: str, issuer: IssuerSettings, sources: KeySources) -> KeySource:
+    if issuer.jwks_url is not None or issuer.discovery:
+        return sources.remote(app_id, issuer, settings.keys.folder)
+    return KeySet(_keys(issuer))
+
+
+def _trusted(app_id: str, issuer: IssuerSettings, rules: IdRules, keys: KeySource) -> TrustedIssuer:
     intercom = issuer.profile is Profile.INTERCOM
     authoritative = issuer.email_authoritative
     return TrustedIssuer(
         name=issuer.name,
         workspace=app_id,
         algorithms=issuer.algorithms,
-        keys=KeySet(_keys(issuer)),
+        keys=keys,
         policy=claim_policy(issuer),
         email_authoritative=intercom if authoritative is None else authoritative,
         rules=rules,

@@ -48,7 +48,12 @@ class TokenVerifier:
     @property
     def has_keys(self) -> bool:
         """Whether every issuer has a key to verify with."""
-        return all(issuer.keys.keys for issuers in self._issuers.values() for issuer in issuers)
+        return all(issuer.keys.keys for issuer in self.all_issuers)
+
+    @property
+    def all_issuers(self) -> tuple[TrustedIssuer, ...]:
+        """The issuers of every workspace."""
+        return tuple(issuer for issuers in self._issuers.values() for issuer in issuers)
 
     def issuers(self, workspace: str) -> Sequence[TrustedIssuer]:
         """The issuers of a workspace; `Refusal(request_invalid)` when there is no such workspace."""
