@@ -34,6 +34,8 @@ class LazyCommands(TyperGroup):
     listed: ClassVar = {
         "serve": "Run the gateway; without any configuration, in development mode.",
         "init": "Write a configuration for production to begin with, and the secret that it needs.",
+        "check": "Check a running gateway from outside, as before a release.",
+        "doctor": "Check the installation on this machine; nothing is changed.",
         "token": "Make tokens for tests, and explain any token.",
         "access-token": "Create, list and revoke the access tokens of the admin listener.",
         "contacts": "Look at the records of people.",

@@ -35,16 +35,20 @@ class HeaderNames(Struct, frozen=True):
     forwarded_email: str = "X-Forwarded-Email"
 
 
+def reserved_names(names: HeaderNames) -> tuple[str, ...]:
+    """Every name that no client may write, that of the contact id first: as configured, the defaults, our others."""
+    fields = HeaderNames.__struct_fields__
+    chosen = [getattr(each, field) for each in (names, HeaderNames()) for field in fields]
+    return tuple(dict.fromkeys([*chosen, IDENTITY_ERROR, "X-Identity-Assertion"]))
+
+
 class IdentityHeaders:
     """Writes the headers of an identity and removes every foreign copy of them."""
 
     def __init__(self, names: HeaderNames | None = None) -> None:
         names = names or HeaderNames()
         self._names = {field: getattr(names, field).lower().encode("ascii") for field in HeaderNames.__struct_fields__}
-        defaults = HeaderNames()
-        reserved = [getattr(defaults, field) for field in HeaderNames.__struct_fields__]
-        reserved += [IDENTITY_ERROR, "X-Identity-Assertion"]
-        self._reserved = frozenset(self._names.values()) | {name.lower().encode() for name in reserved}
+        self._reserved = frozenset(name.lower().encode("ascii") for name in reserved_names(names))
 
     def of(self, identity: Identity) -> tuple[tuple[bytes, bytes], ...]:
         """The headers of an identity; a value that the contact does not have has no header.

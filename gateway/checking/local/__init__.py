@@ -1,0 +1,1 @@
+"""Checking the installation on this machine, without changing anything. `run.py` gives the order."""

@@ -1,0 +1,1 @@
+"""Checking a running gateway from outside, as its clients meet it. `run.py` gives the order."""

@@ -1,0 +1,100 @@
+"""Broken tokens: each of the catalogue meets its code and its status, at login and at `/auth` alike."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from gateway.checking.row import Outcome, Row, failed, not_performed, passed, verdict, warning
+from gateway.checking.staging.logins import is_no_store
+from gateway.errors import Code
+from gateway.identity.broken import CATALOGUE
+from gateway.web.problems import forward_auth_status, status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.checking.staging.site import Reply
+    from gateway.checking.staging.subject import Subject
+    from gateway.identity.broken import BrokenToken
+
+_HEADER_LIMIT = 4000
+"""Bytes of a token that every proxy lets through in a header; a longer one is sent in the body."""
+
+
+def check_nobody(subject: Subject) -> Row:
+    """A request without a token is nobody's, at login and at `/auth`."""
+    expected = f"without a token: 401 {Code.CREDENTIALS_MISSING}, challenged, no-store"
+    body = {"app_id": subject.workspace}
+    problems = _problems(subject.site.ask("POST", "/messenger/login", body=body), Code.CREDENTIALS_MISSING)
+    return verdict("no token", expected, "; ".join(problems) or "as expected", good=not problems)
+
+
+def check_broken_tokens(subject: Subject, *, forward_auth: bool) -> Iterator[Row]:
+    """A row for every broken token, and one for what `/auth` says to all of them when that can be asked."""
+    compared, disagreed = 0, []
+    for slug, broken in CATALOGUE.items():
+        signer = subject.signer(time.time())
+        name = f"broken: {slug}"
+        code = broken.code_for(signer)
+        expected = f"{status_of(code)} {code}"
+        unsuited = broken.unsuited(signer)
+        if unsuited is not None:
+            yield not_performed(name, expected, unsuited, "--issuer with one that it suits")
+            continue
+        token = broken.make(signer)
+        in_header = _fits_a_header(token)
+        reply = _presented(subject, token, in_header=in_header)
+        yield _judged(name, expected, reply, code, broken)
+        if forward_auth and in_header and reply.member("verified") is not False:
+            compared += 1
+            verdicts = subject.forward_auth(token.decode())
+            if (verdicts.status, verdicts.code) != _at_forward_auth(reply):
+                disagreed.append(f"{slug}: {reply.told} and {verdicts.told}")
+    yield _agreement(compared, disagreed)
+
+
+def _presented(subject: Subject, token: bytes, *, in_header: bool) -> Reply:
+    return subject.login(token.decode()) if in_header else subject.login_in_body(token.decode("latin-1"))
+
+
+def _judged(name: str, expected: str, reply: Reply, code: Code, broken: BrokenToken) -> Row:
+    if reply.status == 200 and reply.member("verified") is False and reply.code == code:
+        hint = "enforcement is not on, so who is refused passes unverified"
+        return warning(name, expected, f"200, unverified: {code}", hint)
+    problems = _problems(reply, code)
+    return failed(name, expected, "; ".join(problems), broken.about) if problems else passed(name, expected, reply.told)
+
+
+def _problems(reply: Reply, code: Code) -> list[str]:
+    """What is wrong with a refusal."""
+    problems = []
+    if (reply.status, reply.code) != (status_of(code), code):
+        problems.append("200: it is let in" if reply.status == 200 else reply.told)
+    elif reply.status == 401 and not (reply.header("www-authenticate") or "").startswith("Bearer"):
+        problems.append(f"{reply.told} without a WWW-Authenticate: Bearer")
+    if not is_no_store(reply):
+        problems.append("no Cache-Control: no-store")
+    return problems
+
+
+def _at_forward_auth(reply: Reply) -> tuple[int, str | None]:
+    """What `/auth` says where login says this."""
+    return (forward_auth_status(reply.status) if reply.status >= 400 else reply.status, reply.code)
+
+
+def _agreement(compared: int, disagreed: list[str]) -> Row:
+    expected = "the verdict of login for every broken token that fits a header"
+    if not compared:
+        return not_performed("forward-auth agrees", expected, "nothing to compare", "let /auth through to the gateway")
+    found = "; ".join(disagreed[:5]) + (f"; and {len(disagreed) - 5} more" if len(disagreed) > 5 else "")
+    return Row(
+        "forward-auth agrees",
+        Outcome.FAILED if disagreed else Outcome.PASSED,
+        expected,
+        found or f"{compared} times the same verdict",
+    )
+
+
+def _fits_a_header(token: bytes) -> bool:
+    return 0 < len(token) <= _HEADER_LIMIT and all(0x21 <= byte <= 0x7E for byte in token)

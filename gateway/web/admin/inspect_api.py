@@ -1,0 +1,72 @@
+"""`POST /tokens/inspect`: the answer of `gateway token inspect --json`, for whoever holds the token.
+
+The body is `{token, app_id?}`; 200 whatever the token is, with the code that a client would meet. A token is judged in
+the access token's own workspace, and `app_id` may only say the same. It is never stored and never logged, and nothing
+is written: the resolver's transaction is undone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.routing import Route
+
+from gateway.contacts.access_token import Scope
+from gateway.contacts.explaining import RehearsedStore, explain
+from gateway.contacts.resolver import Resolver
+from gateway.web.admin.endpoints import AdminEndpoints, answer, json_object
+from gateway.web.admin.errors import AdminError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from gateway.contacts.resolver import ResolutionPolicy
+    from gateway.contacts.store import ContactStore
+    from gateway.identity.principal import IdRules
+    from gateway.identity.verifier import TokenVerifier
+
+
+class InspectApi(AdminEndpoints):
+    """Explanations by the engine that judges logins: the same keys, the same checks, the same resolver."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what all endpoints share, and what judges a login
+        self,
+        store: ContactStore,
+        rules: Mapping[str, IdRules],
+        clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+        verifier: TokenVerifier,
+        policies: Mapping[str, ResolutionPolicy],
+    ) -> None:
+        super().__init__(store, rules, clock, random_bytes)
+        self._verifier = verifier
+        rehearsed: Any = RehearsedStore(store)  # as far as a resolver can see, the store
+        self._resolver = Resolver(rehearsed, policies, clock, random_bytes)
+
+    def routes(self) -> list[Route]:
+        """The one route."""
+        return [Route("/tokens/inspect", self.inspect, methods=["POST"])]
+
+    async def inspect(self, request: Request) -> Response:
+        """Explain the token in the body."""
+        workspace = self.permitted(request, Scope.CONTACTS_READ)
+        body = await json_object(request)
+        token, app_id = _text(body, "token"), _text(body, "app_id")
+        if token is None:
+            raise AdminError(400, "parameter_missing", "token is needed: the text of a token", field="token")
+        if app_id not in {None, workspace}:
+            # The same words whether there is such a workspace or not.
+            raise AdminError(404, "not_found", "app_id names no workspace of this access token", field="app_id")
+        presented = token.encode().strip()  # blanks around it, as copying leaves them, are no part of it
+        explained = await explain(presented, workspace, self._verifier, self._resolver.resolve, now=self.clock())
+        return answer(explained.plain())
+
+
+def _text(body: Mapping[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise AdminError(400, "parameter_invalid", f"{name} must be a string", field=name)
