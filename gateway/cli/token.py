@@ -116,6 +116,54 @@ def inspect(  # noqa: PLR0913, PLR0917 - a parameter per option
         raise typer.Exit(FOUND_WANTING)
 
 
+@app.command(
+    epilog=examples(
+        "gateway token broken --list",
+        "gateway token broken expired",
+        "gateway token broken hs256-with-public-key --issuer local --json",
+        "gateway token broken --all --json",
+    )
+)
+def broken(  # noqa: PLR0913, PLR0917 - a parameter per option
+    slug: Annotated[str | None, typer.Argument(metavar="SLUG", help="Which one.", show_default=False)] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="List the catalogue.")] = False,  # noqa: FBT002
+    make_all: Annotated[bool, typer.Option("--all", help="Make every one that suits the issuer.")] = False,  # noqa: FBT002
+    user_id: Annotated[
+        str | None, typer.Option(help="Whose token it would be; else user-1.", show_default=False)
+    ] = None,
+    email: Annotated[str | None, typer.Option(help="Else ada@example.com.", show_default=False)] = None,
+    issuer: Annotated[str | None, typer.Option(help="The issuer to sign for, by name.", show_default=False)] = None,
+    workspace: Workspace = None,
+    config: Config = None,
+    as_json: AsJson = False,  # noqa: FBT002 - an option's default
+) -> None:
+    """Make a token that must be refused, in one way of a catalogue: to test that a gateway, or your code, refuses it.
+
+    It is signed as `token issue` signs, never for production. `--all` prints a slug, a code and a token on each line.
+    """
+    from gateway.cli.token_broken import (  # noqa: PLC0415 - only this command needs it
+        breaker_for,
+        entry_for,
+        say_all,
+        say_list,
+        say_one,
+    )
+
+    if (slug is not None) + list_all + make_all != 1:
+        raise CommandFailed("which one?", hint="a SLUG, --list or --all", exit_code=WRONG_USE)
+    if list_all:
+        say_list(as_json=as_json)
+        return
+    entry = None if slug is None else entry_for(slug)
+    settings = settings_for(config)
+    app_id = workspace_of(settings, workspace)
+    breaker = breaker_for(settings, app_id, issuer=issuer, user_id=user_id, email=email, now=time.time())
+    if entry is None:
+        say_all(breaker, as_json=as_json)
+    else:
+        say_one(entry, breaker, as_json=as_json)
+
+
 def _pairs(option: str, pairs: Sequence[str] | None) -> dict[str, Any]:
     """`name=value` texts as members: the value as JSON when it is some, else as the text that it is."""
     members: dict[str, Any] = {}

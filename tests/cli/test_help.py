@@ -15,6 +15,7 @@ COMMANDS = [
     ("init",),
     ("token", "issue"),
     ("token", "inspect"),
+    ("token", "broken"),
     ("access-token", "create"),
     ("access-token", "list"),
     ("access-token", "revoke"),
@@ -66,6 +67,7 @@ def test_an_unknown_option_is_wrong_use(command: tuple[str, ...]) -> None:
         (["token", "issue", "--ttl", "soon"], "Invalid value for '--ttl'"),
         (["token", "issue", "--user-id"], "Option '--user-id' requires an argument"),
         (["token", "inspect"], "Missing argument 'TOKEN'"),
+        (["token", "broken"], "which one?"),
         (["access-token", "create", "--scope", "contacts:read"], "Missing option '--name'"),
         (["access-token", "create", "--name", "x", "--scope", "everything"], "Invalid value for '--scope'"),
         (["contacts", "find", "one", "two"], "Got unexpected extra argument"),
@@ -94,6 +96,7 @@ def test_without_a_configuration(command: tuple[str, ...]) -> None:
     """In an empty folder a command says what is missing and what makes it; it makes nothing itself."""
     needed: dict[tuple[str, ...], list[str]] = {
         ("token", "inspect"): ["x"],
+        ("token", "broken"): ["expired"],
         ("access-token", "create"): ["--name", "x", "--scope", "contacts:read"],
         ("access-token", "revoke"): ["x"],
         ("contacts", "find"): ["x"],
@@ -110,6 +113,7 @@ def test_without_a_configuration(command: tuple[str, ...]) -> None:
         (["--version"], {"pydantic", "jwt", "cryptography", "apsw", "asyncpg", "starlette", "uvicorn", "rich"}),
         (["--help"], {"pydantic", "jwt", "cryptography", "apsw", "asyncpg", "starlette", "uvicorn"}),
         (["token", "issue", "--user-id", "u"], {"asyncpg", "apsw", "starlette", "uvicorn", "rich"}),
+        (["token", "broken", "expired"], {"asyncpg", "apsw", "starlette", "uvicorn", "rich"}),
         (["config", "show"], {"asyncpg", "apsw", "starlette", "uvicorn", "rich"}),
         (["db", "check"], {"asyncpg", "starlette", "uvicorn", "rich"}),
     ],

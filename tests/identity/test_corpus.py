@@ -62,10 +62,10 @@ def trusted(signer: Signer) -> TrustedIssuer:
     )
 
 
-def verdict(verifier: TokenVerifier, token: bytes) -> str:
+def verdict(verifier: TokenVerifier, token: bytes, workspace: str = "acme") -> str:
     """`accepted`, or the refusal's code; any other exception is a defect and goes up."""
     try:
-        at_once(verifier.verify(token, "acme"))
+        at_once(verifier.verify(token, workspace))
     except Refusal as refusal:
         return refusal.code
     return "accepted"
