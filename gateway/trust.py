@@ -20,6 +20,7 @@ from keys.destinations import Destinations
 from keys.errors import KeyMaterialError
 from keys.files import load_jwks_file, load_pem_file
 from keys.jwk import key_from_secret
+from keys.keyring import KeyringSource, load_keyring
 from keys.keyset import KeySet
 from keys.last_good import last_good_set
 from keys.remote import Environment, Publisher, RemoteKeySet, Timing
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.settings import IssuerSettings, Settings
     from keys.fetching import Document
     from keys.jwk import VerificationKey
+    from keys.keyring import Keyring
     from keys.keyset import KeySource
 
 
@@ -171,6 +173,8 @@ def claim_policy(issuer: IssuerSettings) -> ClaimPolicy:
 def _source(settings: Settings, app_id: str, issuer: IssuerSettings, sources: KeySources) -> KeySource:
     if issuer.jwks_url is not None or issuer.discovery:
         return sources.remote(app_id, issuer, settings.keys.folder)
+    if issuer.keyring is not None:
+        return KeyringSource(_keyring(issuer.name, issuer.keyring), time.time)
     return KeySet(_keys(issuer))
 
 
@@ -191,6 +195,16 @@ def _trusted(app_id: str, issuer: IssuerSettings, rules: IdRules, keys: KeySourc
         ignores_iss=intercom,
         user_hash=issuer.user_hash,
     )
+
+
+def _keyring(name: str, path: Path) -> Keyring:
+    """The keyring of a file, be it empty: its last key may have been removed because it leaked.
+
+    Raises `KeyMaterialError`, with the remedy when there is no such file.
+    """
+    if not path.exists():
+        raise KeyMaterialError(f"{path}: there is no keyring yet; `gateway keys generate {name}` makes its first key")
+    return load_keyring(path)
 
 
 def _keys(issuer: IssuerSettings) -> Iterator[VerificationKey]:

@@ -23,7 +23,7 @@ from msgspec import Struct
 from keys.errors import KeyMaterialError
 from keys.files import read_private
 from keys.jwk import HMAC, key_from_jwk, key_from_secret, signing_key_from_pem, signing_key_from_secret
-from keys.keyset import KeySet
+from keys.keyset import KeyHealth, KeySet, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,6 +102,11 @@ class Keyring(Struct, frozen=True, forbid_unknown_fields=True):
     keys: tuple[KeyringEntry, ...] = ()
 
     @property
+    def verification_keys(self) -> list[VerificationKey]:
+        """Each of its keys to verify with, whatever the time; raises `KeyMaterialError`."""
+        return [entry.verification_key() for entry in self.keys]
+
+    @property
     def holds_secrets(self) -> bool:
         """Whether these are shared secrets; False also when it is empty."""
         return any(entry.is_secret for entry in self.keys)
@@ -137,7 +142,7 @@ class Keyring(Struct, frozen=True, forbid_unknown_fields=True):
         return {"keys": [entry.signing_key().public_jwk() for entry in self.published(now)]}
 
 
-class KeyringSource:
+class KeyringSource(Standing):
     """A keyring as the keys of an issuer (`KeySource`); which of them verify is decided at each look-up.
 
     With no key left, every token meets an outage and none a verdict: whoever removed the last one may have done so
@@ -148,7 +153,15 @@ class KeyringSource:
         self.keyring = keyring
         self._clock = clock
         self._good_until: float
+        self._public: dict[str, Any]
+        self._withdrawn = 0
         self._set = self._published(clock())
+
+    @property
+    def withdrawn(self) -> int:  # type: ignore[override]  # here it depends on the time
+        """How many keys have ended since this was made."""
+        self._now()
+        return self._withdrawn
 
     @property
     def keys(self) -> Sequence[VerificationKey]:
@@ -163,20 +176,28 @@ class KeyringSource:
         """Nobody else can be asked; `KeysUnavailable` when no key is left."""
         return await self._now().seek(kid)
 
+    def health(self) -> KeyHealth:
+        """A keyring is as fresh as its configuration."""
+        return KeyHealth(source="keyring", keys=len(self.keys), state="fresh" if self.keys else "none")
+
     def public_jwks(self) -> dict[str, Any]:
-        """What may be published now."""
-        return self.keyring.public_jwks(self._clock())
+        """What may be published now, as a JWK set: nothing of a shared secret, which has no public half (R11)."""
+        self._now()
+        return self._public
 
     def _now(self) -> KeySet:
         now = self._clock()
         if now >= self._good_until:
+            before = len(self._set.keys)
             self._set = self._published(now)
+            self._withdrawn += before - len(self._set.keys)
         return self._set
 
     def _published(self, now: float) -> KeySet:
         """The keys that verify at a moment, and until when these are all."""
         entries = self.keyring.published(now)
         self._good_until = min((entry.ends_at for entry in entries if entry.ends_at is not None), default=math.inf)
+        self._public = {"keys": []} if self.keyring.holds_secrets else self.keyring.public_jwks(now)
         return KeySet(entry.verification_key() for entry in entries)
 
 

@@ -24,8 +24,9 @@ class KeyringChanged(KeyMaterialError):
 def change_keyring(path: Path, change: Callable[[Keyring], Keyring], *, expect: int | None = None) -> Keyring:
     """Compare and swap: apply a change to the keyring whose version is `expect` (None: whichever stands), write it.
 
-    A file that is not there yet is a keyring of version 0. Its folder is made, for its owner alone. Returns what was
-    written; raises `KeyringChanged`, or whatever `change` raises, and leaves the file as it was then.
+    A file that is not there yet is a keyring of version 0. Its folder is made, for its owner alone. What changes
+    nothing writes nothing. Returns what stands then; raises `KeyringChanged`, or whatever `change` raises, and leaves the file
+    as it was.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = path.resolve()  # a link stays one
@@ -37,6 +38,8 @@ def change_keyring(path: Path, change: Callable[[Keyring], Keyring], *, expect: 
                 "nothing was done"
             )
         after = change(before)
+        if after == before:
+            return before
         for unfinished in path.parent.iterdir():  # of a writer who died: nobody else writes now
             if re.fullmatch(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}", unfinished.name):
                 unfinished.unlink()

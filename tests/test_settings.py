@@ -198,7 +198,10 @@ REFUSED = {
         + 'algorithms = ["ES256"]\njwks_file = "jwks.json"\nproduction = true\nsigning_key_file = "private.pem"\n',
         [f"{ISSUER}.signing_key_file: an issuer marked production has no signing key here"],
     ),
-    "no_keys": (LOGIN + 'algorithms = ["ES256"]\n', [f"{ISSUER}: no keys: give secrets, jwks_file or pem_files"]),
+    "no_keys": (
+        LOGIN + 'algorithms = ["ES256"]\n',
+        [f"{ISSUER}: no keys: give keyring, secrets, jwks_url, discovery, jwks_file or pem_files"],
+    ),
     "no_issuer_audience_algorithms": (
         '[[workspaces.acme.issuers]]\nname = "login"\njwks_file = "jwks.json"\n',
         [
@@ -256,7 +259,7 @@ REFUSED = {
     "two_issuers_of_one_name_and_more": (
         GOOD + MESSENGER + "secrets = []\nkidd = 1\n",
         [
-            "workspaces.acme.issuers[1]: no keys: give secrets, jwks_file or pem_files",
+            "workspaces.acme.issuers[1]: no keys: give keyring, secrets, jwks_url, discovery, jwks_file or pem_files",
             "workspaces.acme.issuers[1].kidd: no such setting",
             "workspaces.acme.issuers[1].name: another issuer of the workspace has the same name",
         ],

@@ -27,6 +27,7 @@ from gateway.settings.fields import Algorithm, Name, Number, Table, Text, Texts,
 from keys.destinations import checked_url
 from keys.files import load_jwks_file, load_pem_file, read_secret_file
 from keys.jwk import HMAC, signing_key_from_pem
+from keys.keyring import load_keyring
 from keys.secrets import checked_secret
 
 LONGEST_LEEWAY = 60
@@ -93,8 +94,10 @@ class PemSettings(Table):
 class IssuerSettings(Table):
     """`[[workspaces.<app_id>.issuers]]`: who signs, with what, and what its tokens must say.
 
-    `signing_key_file` lets `gateway token issue` sign in its name; `production` forbids that for ever. `user_hash` lets
-    its secrets serve the messenger's older proof, too: see `identity/user_hash.py` before it is switched on.
+    `keyring` is the file of the keys that `gateway keys` makes: key pairs of our own, or the messenger's secrets. With
+    it, or with `signing_key_file`, `gateway token issue` signs in its name; `production` forbids that for ever.
+    `user_hash` lets its secrets serve the messenger's older proof, too: see `identity/user_hash.py` before it is
+    switched on.
     """
 
     name: Name
@@ -116,6 +119,7 @@ class IssuerSettings(Table):
     jwks_allow_networks: Annotated[tuple[IPvAnyNetwork, ...], BeforeValidator(one_is_a_list)] = ()
     pem_files: Annotated[tuple[PemSettings, ...], BeforeValidator(one_is_a_list)] = ()
     signing_key_file: Path | None = None
+    keyring: Path | None = None
     leeway: Annotated[Number, Field(ge=0, le=LONGEST_LEEWAY)] = LONGEST_LEEWAY
     insecure_leeway: Annotated[Number, Field(gt=LONGEST_LEEWAY)] | None = None
     max_lifetime: Annotated[Number, Field(gt=0, le=LONGEST_LIFETIME)] | None = None
@@ -235,13 +239,10 @@ class IssuerSettings(Table):
             key = usable(partial(load_pem_file, pem.file))
             if algorithms and not key.algorithms & algorithms:
                 raise ValueError(f"[{index}]: the key does not suit the algorithms")
-        fetched = info.data.get("jwks_url", ...) is not None or info.data.get("discovery", ...) is not False
         if value and info.data.get("jwks_url") is not None:
             raise ValueError("keys come from one place: give jwks_url or pem_files, not both")
         if value and info.data.get("discovery"):
             raise ValueError("keys come from one place: give discovery or pem_files, not both")
-        if not value and not fetched and info.data.get("secrets") == () and info.data.get("jwks_file", ...) is None:
-            raise problem_of_table("no keys: give secrets, jwks_url, discovery, jwks_file or pem_files")
         return value
 
     @field_validator("signing_key_file")
@@ -252,6 +253,29 @@ class IssuerSettings(Table):
         if info.data.get("production"):
             raise ValueError("an issuer marked production has no signing key here")
         usable(lambda: signing_key_from_pem(read_secret_file(value).encode()), f"{value}: ")
+        return value
+
+    @field_validator("keyring")
+    @classmethod
+    def _keyring(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        """A file that is not there yet is no mistake: `gateway keys` makes it, and `trust.py` asks for it."""
+        places = ("secrets", "jwks_file", "jwks_url", "discovery", "pem_files", "signing_key_file")
+        beside = [place for place in places if info.data.get(place)]
+        if value is None:
+            if not beside and all(place in info.data for place in places):
+                raise problem_of_table("no keys: give keyring, secrets, jwks_url, discovery, jwks_file or pem_files")
+            return value
+        if beside:
+            raise ValueError(f"keys come from one place: give keyring or {beside[0]}, not both")
+        if value.exists():
+            keyring = usable(lambda: load_keyring(value))
+            algorithms = set(info.data.get("algorithms") or ())
+            if (
+                algorithms
+                and keyring.keys
+                and not any(algorithms & key.algorithms for key in keyring.verification_keys)
+            ):
+                raise ValueError("holds no key that suits the algorithms")
         return value
 
     @field_validator("require_exp")
