@@ -81,7 +81,7 @@ class DevelopmentFolder(Struct, frozen=True):
 
     def settings(self, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
         """The settings of development mode; `SettingsInvalid` when a listener would be reachable from elsewhere."""
-        return settings_from(self._tables(), environ, overrides, DevelopmentSettings)
+        return settings_from(self.tables(), environ, overrides, DevelopmentSettings)
 
     def prepare(self, random_bytes: Callable[[int], bytes]) -> None:
         """Make what is missing, all of it for its owner alone; `SettingsInvalid` when others can enter the folder.
@@ -135,7 +135,8 @@ class DevelopmentFolder(Struct, frozen=True):
         await store.write(insert)
         return secret
 
-    def _tables(self) -> dict[str, Any]:
+    def tables(self) -> dict[str, Any]:
+        """What a `gateway.toml` of development mode would hold."""
         return {
             "public": {"default_workspace": WORKSPACE},
             "store": {"url": f"sqlite:///{self.contacts}"},

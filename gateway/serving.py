@@ -19,6 +19,7 @@ from uvicorn import Server
 from gateway.app import Gateway
 from gateway.errors import GatewayError, SettingsInvalid
 from gateway.logs import configure_logging
+from gateway.reloading import ConfigurationFiles, Reloader, with_fixed
 from gateway.web.express import express_protocol
 from gateway.web.protocol import StrictProtocol, listener_config
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from uvicorn import Config
 
+    from gateway.reloading import ConfigurationSource
     from gateway.settings import Settings
 
 BACKLOG = 2048
@@ -59,19 +61,25 @@ class _Listener(Server):
         yield
 
 
-def serve(settings: Settings, *, banner: str | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code.
+def serve(files: ConfigurationFiles, settings: Settings, *, banner: str | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code. `settings` are what `files` said when they were read.
+
+    Each process follows its configuration by itself (`reloading.py`); SIGHUP makes it look at once. In development mode
+    SIGHUP is what a terminal says when it is closed, and ends the process.
 
     On SIGTERM readiness goes off; a moment later (a tenth of `drain_seconds`, at most `NOTICE_SECONDS`) the listeners
     close, and requests under way have the rest of `drain_seconds` to end. SIGINT, or a second SIGTERM, closes the
     listeners at once. `banner` is printed when the listeners answer. Raises `SettingsInvalid` when an address cannot be
     bound or a key not be used, `StoreUnusable` or `Outage` when the store cannot be opened.
     """
+    if files.source.development is None:
+        # It waits until somebody is there who reloads. Processes that are started inherit this.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     sockets = {name: _bound(name, bind) for name, bind in _binds(settings).items()}
     configure_logging(settings.log_level)
     if settings.workers > 1:
-        return _Supervisor(settings, sockets).run(lambda: _print(banner))
-    _run(settings, sockets, lambda: _print(banner))
+        return _Supervisor(files.source, settings, sockets).run(lambda: _print(banner))
+    _run(files, settings, sockets, lambda: _print(banner))
     return 0
 
 
@@ -101,9 +109,11 @@ def _bound(name: str, bind: str) -> socket.socket:
     return listener
 
 
-def _run(settings: Settings, sockets: dict[str, socket.socket], listening: Callable[[], None]) -> None:
+def _run(
+    files: ConfigurationFiles, settings: Settings, sockets: dict[str, socket.socket], listening: Callable[[], None]
+) -> None:
     """One process with both listeners; `listening` is called when they answer."""
-    run = _serve_both(settings, sockets, listening)
+    run = _serve_both(files, settings, sockets, listening)
     try:
         import uvloop  # noqa: PLC0415 - not on every platform
     except ImportError:
@@ -112,7 +122,9 @@ def _run(settings: Settings, sockets: dict[str, socket.socket], listening: Calla
         uvloop.run(run)
 
 
-async def _serve_both(settings: Settings, sockets: dict[str, socket.socket], listening: Callable[[], None]) -> None:
+async def _serve_both(
+    files: ConfigurationFiles, settings: Settings, sockets: dict[str, socket.socket], listening: Callable[[], None]
+) -> None:
     gateway = Gateway(settings)
     await gateway.authenticator.open()
     protocol = express_protocol(gateway.decision) if settings.public.express_lane else StrictProtocol
@@ -135,6 +147,11 @@ async def _serve_both(settings: Settings, sockets: dict[str, socket.socket], lis
     loop.add_signal_handler(signal.SIGTERM, stop)
     loop.add_signal_handler(signal.SIGINT, close)
     _when_orphaned(loop, close)
+    reloader = Reloader(gateway, files)
+    if files.source.development is None:
+        loop.add_signal_handler(signal.SIGHUP, reloader.ask)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    reloading = loop.create_task(reloader.run())
     try:
         async with asyncio.TaskGroup() as group:
             for name, server in (("public", public), ("admin", admin)):
@@ -145,6 +162,8 @@ async def _serve_both(settings: Settings, sockets: dict[str, socket.socket], lis
             gc.freeze()
             listening()
     finally:
+        reloading.cancel()
+        await asyncio.gather(reloading, return_exceptions=True)
         await gateway.authenticator.close()
 
 
@@ -162,11 +181,20 @@ def _when_orphaned(loop: asyncio.AbstractEventLoop, close: Callable[[], None]) -
     loop.add_reader(sentinel, orphaned)
 
 
-def _work(settings: Settings, sockets: dict[str, socket.socket], listening: Callable[[], None]) -> None:
-    """A worker: what the process of a `_Worker` runs."""
-    configure_logging(settings.log_level)
+def _work(
+    source: ConfigurationSource, standing: Settings, sockets: dict[str, socket.socket], listening: Callable[[], None]
+) -> None:
+    """A worker: what the process of a `_Worker` runs. It reads the configuration for itself.
+
+    A worker that takes a dead one's place can do no better than the files: what its supervisor once read may trust keys
+    that are gone. With a broken configuration it does not serve, and others go on.
+    """
+    configure_logging(standing.log_level)
+    files = ConfigurationFiles(source, os.environ)
     try:
-        _run(settings, sockets, listening)
+        settings, _ = with_fixed(files.read(), standing)
+        configure_logging(settings.log_level)
+        _run(files, settings, sockets, listening)
     except GatewayError as error:
         _log.error("a worker cannot serve", exc_info=error)
         sys.exit(1)
@@ -175,11 +203,13 @@ def _work(settings: Settings, sockets: dict[str, socket.socket], listening: Call
 class _Worker:
     """One of several processes; `patience` is how long it is waited before it is started again."""
 
-    def __init__(self, settings: Settings, sockets: dict[str, socket.socket], patience: float) -> None:
+    def __init__(
+        self, source: ConfigurationSource, settings: Settings, sockets: dict[str, socket.socket], patience: float
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self._listening = context.Event()
         self.patience = patience
-        self.process = context.Process(target=_work, args=(settings, sockets, self._listening.set))
+        self.process = context.Process(target=_work, args=(source, settings, sockets, self._listening.set))
         self.process.start()
         self.ended: float | None = None
 
@@ -194,9 +224,10 @@ class _Worker:
 
 
 class _Supervisor:
-    """Starts the workers, starts one that dies again, and lets a stop reach all of them."""
+    """Starts the workers, starts one that dies again, and lets a stop or a SIGHUP reach all of them."""
 
-    def __init__(self, settings: Settings, sockets: dict[str, socket.socket]) -> None:
+    def __init__(self, source: ConfigurationSource, settings: Settings, sockets: dict[str, socket.socket]) -> None:
+        self._source = source
         self._settings = settings
         self._sockets = sockets
         self._workers: list[_Worker] = []
@@ -218,12 +249,15 @@ class _Supervisor:
                 announced = True
                 listening()
             time.sleep(_LOOK_SECONDS)
+            if signal.SIGHUP in signal.sigpending():
+                signal.sigwait({signal.SIGHUP})
+                _signal_all([worker.process for worker in self._workers], signal.SIGHUP)
             self._workers = [self._revived(worker) for worker in self._workers]
         self._stop(self._signals[0])
         return 0
 
     def _start(self, patience: float) -> _Worker:
-        return _Worker(self._settings, self._sockets, patience)
+        return _Worker(self._source, self._settings, self._sockets, patience)
 
     def _revived(self, worker: _Worker) -> _Worker:
         """The worker, or its successor; the wait doubles with each one that dies before it listens."""

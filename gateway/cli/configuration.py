@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.output import WRONG_USE, CommandFailed
 from gateway.development import DevelopmentFolder
-from gateway.settings import load_settings
+from gateway.reloading import ConfigurationSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,12 +35,18 @@ def is_configured(config: Path | None, environ: Mapping[str, str]) -> bool:
     )
 
 
+def source_for(config: Path | None, overrides: Mapping[str, Any] | None = None) -> ConfigurationSource:
+    """Where the settings come from: from development mode when nothing is configured."""
+    if is_configured(config, os.environ):
+        return ConfigurationSource(configured_path(config, os.environ), dict(overrides or {}))
+    return ConfigurationSource(None, dict(overrides or {}), DEVELOPMENT)
+
+
 def settings_for(config: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
     """The settings that a command works with; `SettingsInvalid`, or `CommandFailed` when there are none."""
-    if is_configured(config, os.environ):
-        return load_settings(configured_path(config, os.environ), os.environ, overrides)
-    if DEVELOPMENT.exists:
-        return DEVELOPMENT.settings(os.environ, overrides)
+    source = source_for(config, overrides)
+    if source.development is None or source.development.exists:
+        return source.load(os.environ)
     raise CommandFailed(
         "there is no configuration here",
         hint="`gateway serve` starts development mode, `gateway init` writes a gateway.toml",

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.commands import examples, group
-from gateway.cli.configuration import DEVELOPMENT, configured_path, is_configured
+from gateway.cli.configuration import DEVELOPMENT, source_for
 from gateway.cli.output import encodable, printable
 from gateway.cli.signing import signing_issuer, token_claims
 from gateway.development import WORKSPACE
 from gateway.identity.issuing import issue_token
-from gateway.settings import load_settings
+from gateway.reloading import ConfigurationFiles
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
@@ -48,17 +48,22 @@ def serve(
 ) -> None:
     """Run the gateway. Without any configuration it starts in development mode, on loopback only.
 
-    SIGTERM and Ctrl-C turn readiness off; requests under way may end.
+    SIGTERM and Ctrl-C turn readiness off; requests under way may end. A changed configuration is taken over within
+    about a second, and at once on SIGHUP; a broken one is not.
     """
     from gateway.serving import serve as serve_both  # noqa: PLC0415 - only this command needs the server
 
     overrides = _overrides(public, admin, workers, express_lane=express_lane)
-    if is_configured(config, os.environ):
-        settings = load_settings(configured_path(config, os.environ), os.environ, overrides)
+    source = source_for(config, overrides)
+    if source.development is not None:
+        source.development.prepare(os.urandom)
+    files = ConfigurationFiles(source, os.environ)
+    settings = files.read()
+    if source.development is None:
         banner = f"public {_url(settings.public.bind)}, admin {_url(settings.admin.bind)}\n"
     else:
-        settings, banner = _development(overrides)
-    raise typer.Exit(serve_both(settings, banner=banner))
+        banner = _development(settings)
+    raise typer.Exit(serve_both(files, settings, banner=banner))
 
 
 def _overrides(public: str | None, admin: str | None, workers: int | None, *, express_lane: bool) -> dict[str, Any]:
@@ -70,10 +75,8 @@ def _overrides(public: str | None, admin: str | None, workers: int | None, *, ex
     return tables if workers is None else {**tables, "workers": workers}
 
 
-def _development(overrides: dict[str, Any]) -> tuple[Settings, str]:
-    """Make what development mode needs; return its settings and what to print once it listens."""
-    DEVELOPMENT.prepare(os.urandom)
-    settings = DEVELOPMENT.settings(os.environ, overrides)
+def _development(settings: Settings) -> str:
+    """Prepare the store of development mode; return what to print once it listens."""
     access_token = asyncio.run(DEVELOPMENT.prepare_store(settings.store.url, os.urandom, time.time()))
     issuer, key = signing_issuer(settings, WORKSPACE, name="messenger")
     claims = token_claims(issuer, user_id="user-1", email="ada@example.com")
@@ -82,9 +85,7 @@ def _development(overrides: dict[str, Any]) -> tuple[Settings, str]:
     folder = encodable(printable(DEVELOPMENT.path.absolute()), sys.stdout)
     login = _curl(f"Authorization: Bearer {token}", f"{public}/messenger/login", "-X", "POST")
     look_up = _curl(f"Authorization: Bearer {access_token}", f"{admin}/contacts/find_by_external_id/user-1")
-    return (
-        settings,
-        f"""\
+    return f"""\
 Development mode: everything lies in {folder}, and only this machine can connect.
 
   public  {public}
@@ -98,8 +99,7 @@ Look at the contact that this makes:
 
 {look_up}
 
-""",
-    )
+"""
 
 
 def _url(bind: str) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from gateway.settings.fields import is_name, place
 from gateway.settings.issuers import LONGEST_LIFETIME, IssuerSettings, Profile
-from gateway.settings.loading import load_settings, masked, settings_from, without_password
+from gateway.settings.layers import read_file_layer
+from gateway.settings.loading import files_of, load_settings, masked, settings_from, without_password
 from gateway.settings.model import ArchivedLogin, FirstSight, Settings
 
 __all__ = [
@@ -21,10 +22,12 @@ __all__ = [
     "IssuerSettings",
     "Profile",
     "Settings",
+    "files_of",
     "is_name",
     "load_settings",
     "masked",
     "place",
+    "read_file_layer",
     "settings_from",
     "without_password",
 ]

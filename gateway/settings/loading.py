@@ -10,7 +10,7 @@ from pydantic_settings import InitSettingsSource
 
 from gateway.errors import SettingsInvalid
 from gateway.settings.fields import OF_TABLE, place
-from gateway.settings.layers import read_environment_layer, read_file_layer
+from gateway.settings.layers import named_files, read_environment_layer, read_file_layer
 from gateway.settings.model import Settings
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NOT_YET = {
-    "jwks_url": "not supported yet, use jwks_file",
     "routes": "not supported yet: put the gateway behind a proxy and ask /auth",
     "connections": "not supported yet: the store holds up to 16 connections a process",
 }
@@ -62,6 +61,12 @@ def settings_from(
     if unknown or problems:
         raise SettingsInvalid([*unknown, *problems])
     return settings
+
+
+def files_of(file_layer: Mapping[str, Any], environ: Mapping[str, str]) -> frozenset[Path]:
+    """The files that the settings of a file and of the environment over it stand in, beside that file itself."""
+    environment_layer, _ = read_environment_layer(environ, file_layer, frozenset(Settings.model_fields))
+    return frozenset(named_files({**file_layer, **environment_layer}))
 
 
 def masked(settings: Settings) -> dict[str, Any]:

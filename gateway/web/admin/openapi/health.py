@@ -33,6 +33,15 @@ HEALTH = Noun(
             {
                 "status": {"enum": ["ok", "unavailable"]},
                 "checks": closed({name: {"type": "string"} for name in ("keys", "store", "process")}),
+                "configuration": closed(
+                    {
+                        "state": {"enum": ["ok", "kept"], "description": "kept: it is broken, the one before stays."},
+                        "since": {"type": "integer"},
+                        "reloads": {"type": "integer"},
+                        "problems": {"type": "array", "items": {"type": "string"}},
+                        "needs_restart": {"type": "array", "items": {"type": "string"}},
+                    }
+                ),
             }
         ),
     },

@@ -1,0 +1,231 @@
+"""Reloading: a gateway follows its configuration without a restart, and keeps the last good one.
+
+Each process does this for itself. It looks once a second whether the configuration file, or a file that the settings
+name, is another one than when it was read (a replaced or rewritten file, a link that leads elsewhere, a mode that lets
+us in or keeps us out), and it looks at once on SIGHUP. Looking costs one `stat` a file, so nothing that a network or
+container file system might fail to announce is waited for.
+
+What is read is checked whole before anything changes. A configuration with a problem changes nothing, be it half
+written, be it that the file of a secret cannot be read (advisory B24): it is told in the log once and in the admin
+listener's `/readyz` until it is mended. What only a new process can change stays as it was and is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from gateway.development import DevelopmentFolder
+from gateway.errors import GatewayError, SettingsInvalid
+from gateway.logs import configure_logging
+from gateway.settings import Settings, files_of, load_settings, read_file_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.app import Gateway
+    from keys.jwk import VerificationKey
+
+LOOK_SECONDS = 1.0
+"""How often the files are looked at."""
+
+REST_SECONDS = 0.2
+"""Between two reloads, however often somebody asks."""
+
+_FRESH_NANOSECONDS = 100_000_000
+_FIXED = (
+    ("", "workers"),
+    ("", "drain_seconds"),
+    ("", "store"),
+    ("", "keys"),
+    ("public", "bind"),
+    ("public", "express_lane"),
+    ("admin", "bind"),
+)
+
+_log = logging.getLogger(__name__)
+
+
+class ConfigurationSource(Struct, frozen=True):
+    """Where the settings of a gateway come from: what is handed to each of its processes.
+
+    `path` is a `gateway.toml`; None when the environment alone says everything, or in development mode. `overrides`
+    are the flags, as settings.
+    """
+
+    path: Path | None
+    overrides: dict[str, Any] = {}
+    development: DevelopmentFolder | None = None
+
+    def load(self, environ: Mapping[str, str]) -> Settings:
+        """What it says now; `SettingsInvalid` with every problem."""
+        if self.development is not None:
+            return self.development.settings(environ, self.overrides)
+        return load_settings(self.path, environ, self.overrides)
+
+    def files(self, environ: Mapping[str, str]) -> frozenset[Path]:
+        """The files that it stands in; `SettingsInvalid` when the first of them cannot be read."""
+        if self.development is not None:
+            return files_of(self.development.tables(), environ)
+        if self.path is None:
+            return files_of({}, environ)
+        return files_of(read_file_layer(self.path), environ) | {self.path}
+
+
+class ConfigurationFiles:
+    """The files of a configuration, and whether they are still what was read."""
+
+    def __init__(self, source: ConfigurationSource, environ: Mapping[str, str]) -> None:
+        self.source = source
+        self._environ = environ
+        self._marks = dict.fromkeys([source.path] if source.path else [], _UNSEEN)
+
+    def read(self) -> Settings:
+        """What they say now; `SettingsInvalid`. It is looked at them first, so a change meanwhile is a change."""
+        marks = {file: _mark(file) for file in self._marks}
+        with contextlib.suppress(SettingsInvalid):  # `load` says the same; until it is mended the files are as known
+            files = self.source.files(self._environ)
+            marks = {file: marks[file] if file in marks else _mark(file) for file in files}
+        self._marks = marks
+        return self.source.load(self._environ)
+
+    def changed(self) -> bool:
+        """Whether one of them is another one than when it was read."""
+        return any(_mark(file) != mark for file, mark in self._marks.items())
+
+
+class Reloader:
+    """Lets one gateway follow its configuration."""
+
+    def __init__(self, gateway: Gateway, files: ConfigurationFiles) -> None:
+        self._gateway = gateway
+        self._files = files
+        self._asked = asyncio.Event()
+        self._unfinished = False
+
+    def ask(self) -> None:
+        """Reload, whether or not a file changed."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Reload whenever it is time to, for ever."""
+        while True:
+            if await self.look(asked=await self._next_look()):
+                await asyncio.sleep(REST_SECONDS)
+
+    async def _next_look(self) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._asked.wait()
+        asked = self._asked.is_set()
+        self._asked.clear()
+        return asked
+
+    async def look(self, *, asked: bool = False) -> bool:
+        """Where something changed, take over what the files say now, or keep what stands and say why.
+
+        Whether it came to that. It raises nothing.
+        """
+        gateway = self._gateway
+        before, keys_before = gateway.configured.settings, _keys(gateway)
+        try:
+            # Off the loop: a file system that hangs, or a thousand keys, must not make a login wait.
+            if not (asked or self._unfinished or await asyncio.to_thread(self._files.changed)):
+                return False
+            self._unfinished = False
+            settings, waiting = with_fixed(await asyncio.to_thread(self._files.read), before)
+            await gateway.take_over(settings)
+        except SettingsInvalid as error:
+            self._keep(error.problems, asked=asked)
+        except GatewayError as error:
+            self._unfinished = True  # nothing is wrong with the files: what is down may be up again
+            self._keep((str(error),), asked=asked)
+        except Exception as error:  # noqa: BLE001 - whatever it is, logins go on
+            self._keep((f"it cannot be used: {type(error).__name__}; the log says where",), asked=asked, cause=error)
+        else:
+            self._tell(before, keys_before, waiting, asked=asked)
+        return True
+
+    def _keep(self, problems: tuple[str, ...], *, asked: bool, cause: Exception | None = None) -> None:
+        state = self._gateway.health.configuration
+        if asked or problems != state.problems:
+            extra = {"problems": list(problems)}
+            _log.error("the configuration is broken; the last good one stays", extra=extra, exc_info=cause)
+        state.kept(problems)
+
+    def _tell(
+        self, before: Settings, keys_before: Mapping[str, VerificationKey], waiting: tuple[str, ...], *, asked: bool
+    ) -> None:
+        state = self._gateway.health.configuration
+        settings, keys = self._gateway.configured.settings, _keys(self._gateway)
+        if settings.log_level != before.log_level:
+            configure_logging(settings.log_level)
+        news = {
+            "changed": _changed(before, settings),
+            "keys_added": sorted(keys.keys() - keys_before.keys()),
+            "keys_removed": sorted(keys_before.keys() - keys.keys()),
+            "keys_replaced": [name for name in keys if name in keys_before and keys[name] != keys_before[name]],
+        }
+        if asked or state.problems or any(news.values()):
+            _log.info("configuration reloaded", extra={name: found for name, found in news.items() if found})
+        if waiting and (asked or waiting != state.waiting):
+            _log.warning("only a restart changes these settings", extra={"settings": list(waiting)})
+        state.taken_over(waiting)
+
+
+def with_fixed(settings: Settings, standing: Settings) -> tuple[Settings, tuple[str, ...]]:
+    """The settings with what only a new process can change as it stands, and the names of what they said otherwise."""
+    names: list[str] = []
+    for table, field in _FIXED:
+        now, was = (getattr(one, table) if table else one for one in (settings, standing))
+        if getattr(now, field) == getattr(was, field):
+            continue
+        names.append(f"{table}.{field}" if table else field)
+        now = now.model_copy(update={field: getattr(was, field)})
+        settings = settings.model_copy(update={table: now}) if table else now
+    return settings, tuple(names)
+
+
+def _changed(before: Settings, now: Settings) -> list[str]:
+    """The tables that say something else, a workspace each by itself."""
+    tables = [name for name in type(now).model_fields if name != "workspaces"]
+    workspaces = sorted(before.workspaces.keys() | now.workspaces.keys())
+    return [
+        *(name for name in tables if getattr(now, name) != getattr(before, name)),
+        *(f"workspaces.{name}" for name in workspaces if now.workspaces.get(name) != before.workspaces.get(name)),
+    ]
+
+
+def _keys(gateway: Gateway) -> dict[str, VerificationKey]:
+    """The keys that verify now, by workspace, issuer and kid."""
+    verifier = gateway.authenticator.verifier
+    return {
+        f"{workspace}/{issuer.name}/{key.kid or '-'}": key
+        for workspace in verifier.workspaces
+        for issuer in verifier.issuers(workspace)
+        for key in issuer.keys.keys
+    }
+
+
+_Mark = tuple[int, ...]
+_UNSEEN: _Mark = ()
+
+
+def _mark(file: Path) -> _Mark:
+    """What differs when a file does, or why it cannot be looked at.
+
+    A file that was written a moment ago may be written again without a new time or size: it is marked as fresh, which
+    it will not be at the next look.
+    """
+    try:
+        found = file.stat()
+    except (OSError, ValueError) as error:
+        return (getattr(error, "errno", None) or 0,)
+    fresh = 0 <= time.time_ns() - found.st_ctime_ns < _FRESH_NANOSECONDS
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, fresh)
