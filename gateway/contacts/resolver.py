@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from gateway.contacts.alarm import EMAIL_CHANGED, SHARED_USER_ID, email_change, looks_shared
 from gateway.contacts.attributes import Catalogue
 from gateway.contacts.contact import Contact, Role, State, is_contact_id, mint_contact_id
+from gateway.contacts.revocation_memory import Revocations
 from gateway.contacts.signed_values import with_signed_values
 from gateway.contacts.store import Event
 from gateway.errors import Code, ContactConflict, Outage, Refusal
@@ -98,7 +99,11 @@ class Identity(Struct, frozen=True):
 
 
 class Resolver:
-    """Finds or makes the contact of a principal; `policies` maps each workspace to its choices."""
+    """Finds or makes the contact of a principal; `policies` maps each workspace to its choices.
+
+    Nobody is admitted to a contact whose tokens were revoked: `revocations` remembers them for whoever opens it, and
+    until then the store is asked.
+    """
 
     def __init__(
         self,
@@ -111,6 +116,7 @@ class Resolver:
         self._policies = policies
         self._clock = clock
         self._random_bytes = random_bytes
+        self.revocations = Revocations(store, clock)
 
     async def resolve(self, principal: Principal) -> Identity:
         """Return the identity; raise `Refusal` (identity and contact codes) or `Outage(store_unavailable)`."""
@@ -138,7 +144,7 @@ class Resolver:
             contact, matched_by = holders[0] if len(holders) == 1 else None, MatchedBy.EMAIL
         if contact is None:
             return None
-        self._admit(contact)
+        await self._admit(self._store, principal, contact)
         if contact.state is not State.LIVE:
             return None
         if with_signed_values(contact, principal) is contact:
@@ -194,8 +200,9 @@ class Resolver:
             return ()
         return await reader.find_by_email(principal.workspace, principal.email, limit=_LISTED, proven=True)
 
-    def _admit(self, contact: Contact) -> None:
-        """Refuse blocked contacts, and archived ones where the workspace does not restore them at login."""
+    async def _admit(self, reader: ContactReader, principal: Principal, contact: Contact) -> None:
+        """Refuse what was revoked (step 9, B14), the blocked, and the archived where a login does not restore them."""
+        await self.revocations.check_contact(reader, principal, contact.id)
         if contact.state is State.BLOCKED:
             raise Refusal(Code.CONTACT_BLOCKED, "the contact is blocked")
         if contact.state is State.ARCHIVED and not self._policies[contact.workspace_id].restore_archived:
@@ -205,7 +212,7 @@ class Resolver:
         self, transaction: ContactTransaction, principal: Principal, contact: Contact, matched_by: MatchedBy
     ) -> Identity:
         """A standing contact: restored if archived, brought up to what the token signs."""
-        self._admit(contact)
+        await self._admit(transaction, principal, contact)
         live = contact if contact.state is State.LIVE else replace(contact, state=State.LIVE)
         updated = with_signed_values(live, principal)
         if updated is contact:
@@ -239,6 +246,7 @@ class Resolver:
 
     async def _linked(self, transaction: ContactTransaction, principal: Principal, contact: Contact) -> Identity:
         """The backfill: a contact known by its email gets its user_id; its contact id stays."""
+        await self._admit(transaction, principal, contact)
         linked = replace(
             with_signed_values(contact, principal),
             external_id=principal.user_id,

@@ -12,7 +12,8 @@
 * **Changes.** Each subscriber hears (workspace, contact_id) of every record whose answer may have changed, and of the
   survivor that may have answered for it until then: at once for writes of this process, within one second for those of
   another. `hears_changes` is False while that cannot be promised; after such a deaf time the subscriber hears
-  `EVERYTHING` in place of a contact id, before `hears_changes` is True again.
+  `EVERYTHING` in place of a contact id, before `hears_changes` is True again. A change of a workspace's revocations is
+  told the same way, as `REVOCATIONS` in place of a contact id.
 * **Failure.** What the engine cannot do now is `Outage(store_unavailable)`; no driver's exception crosses this line.
 * **Time** is given by the caller, in whole seconds UTC. Ids are minted by the caller.
 """
@@ -30,6 +31,7 @@ from gateway.contacts.csv.jobs import ImportReader, ImportWriter
 from gateway.contacts.merging.duplicates import DuplicateReader
 from gateway.contacts.merging.journal import MergeReader, MergeWriter
 from gateway.contacts.put_away import PutAwayReader
+from gateway.contacts.revocation import RevocationReader, RevocationWriter
 from gateway.contacts.rollout import RolloutReader, RolloutWriter
 from gateway.contacts.search.tree import ContactSearch
 
@@ -68,6 +70,7 @@ class ContactReader(
     ImportReader,
     MergeReader,
     PutAwayReader,
+    RevocationReader,
     RolloutReader,
     ContactSearch,
     DuplicateReader,
@@ -108,7 +111,14 @@ class ContactReader(
 
 
 class ContactTransaction(
-    ContactReader, AttributeTransaction, BulkTransaction, ImportWriter, MergeWriter, RolloutWriter, Protocol
+    ContactReader,
+    AttributeTransaction,
+    BulkTransaction,
+    ImportWriter,
+    MergeWriter,
+    RevocationWriter,
+    RolloutWriter,
+    Protocol,
 ):
     """What `work` may do inside `ContactStore.write`."""
 

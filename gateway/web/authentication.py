@@ -4,7 +4,8 @@ A verified token is remembered under a SHA-256 over length-prefixed (workspace, 
 token), so that no token is kept, no two can be mistaken for each other, and what a secret of one platform verified is
 not taken for verified by another one's (advisories B09, B10): its principal, never past its `exp`, and the identity
 that it resolved to, until the store says that the contact changed. While the store cannot hear of other processes'
-changes, no remembered identity is used. What a `user_hash` proves is not remembered: it costs an HMAC.
+changes, no remembered identity is used, and whether a token was revoked is asked of the store. What a `user_hash`
+proves is not remembered: it costs an HMAC.
 """
 
 from __future__ import annotations
@@ -13,19 +14,23 @@ import asyncio
 import hashlib
 import math
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from gateway.contacts.revocation import Revocation, RevocationKind, keep_revocations, kept_until, token_digest
 from gateway.contacts.store import EVERYTHING
 from gateway.contacts.unsigned_values import with_user_data
 from gateway.errors import Code, Outage, Refusal, StoreUnusable
 from gateway.identity.platforms import Platform
 from gateway.identity.unverified import TOKEN_LIMIT
 from gateway.identity.user_hash import takes_user_hash, verify_user_hash
+from gateway.web.enforcement import Enforcement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gateway.contacts.resolver import Identity, Resolver
+    from gateway.contacts.revocation_memory import Heard
     from gateway.contacts.store import ContactStore
     from gateway.identity.principal import Principal
     from gateway.identity.user_hash import UnverifiedUserHash
@@ -47,12 +52,17 @@ class Authenticated:
 
 
 class _Verified:
-    """A verified token: its principal, and whom it led to when `asked` changes had been heard of."""
+    """A verified token: its principal, and whom it led to when `asked` changes had been heard of.
 
-    __slots__ = ("asked", "authenticated", "ends_at", "principal")
+    It was not revoked when its workspace's `revocable.heard` was `cleared`, nor its contact at that `contacts_heard`.
+    """
 
-    def __init__(self, principal: Principal) -> None:
+    __slots__ = ("asked", "authenticated", "cleared", "contact_cleared", "ends_at", "principal", "revocable")
+
+    def __init__(self, principal: Principal, revocable: Heard) -> None:
         self.principal = principal
+        self.revocable = revocable
+        self.cleared = self.contact_cleared = -1
         self.ends_at = math.inf if principal.expires_at is None else principal.expires_at
         self.authenticated: Authenticated | None = None
         self.asked = 0
@@ -92,12 +102,15 @@ class Authenticator:
         clock: Callable[[], float],
         generation: bytes,
         default_workspace: str | None = None,
+        enforcement: Enforcement | None = None,
         capacity: int = CAPACITY,
     ) -> None:
         self.verifier = verifier
         self.store = store
         self.default_workspace = default_workspace
+        self.enforcement = enforcement or Enforcement()
         self._resolver = resolver
+        self._revocations = resolver.revocations
         self._clock = clock
         self._capacity = capacity
         self._prefixes: dict[tuple[str | None, Platform | None], Any] = {
@@ -118,47 +131,46 @@ class Authenticator:
             if not self.is_open:
                 await self.store.open()
                 self.store.subscribe(self._changes.hear)
+                await self._revocations.open(self.verifier.workspaces)
+                if self.enforcement.counter is not None and self.enforcement.counts:
+                    self.enforcement.counter.open()
                 self.is_open = True
 
     async def close(self) -> None:
         """Close the store and forget everything."""
         self.retire()
+        if self.enforcement.counter is not None:
+            await self.enforcement.counter.close()
         await self.store.close()
 
     def retire(self) -> None:
         """Forget everything, and leave the store to whoever takes this one's place; what is under way still ends."""
         self.is_open = False
         self._verified.clear()
+        self._revocations.close()
         self.store.unsubscribe(self._changes.hear)
 
     async def authenticate(
         self, token: bytes, workspace: str | None, platform: Platform | None = None
     ) -> Authenticated:
         """The identity behind a token in a workspace (None: the default one); raises `Refusal` or `Outage`."""
-        if len(token) > TOKEN_LIMIT:
-            raise Refusal(Code.TOKEN_TOO_LARGE, f"the token is longer than {TOKEN_LIMIT} bytes")
-        if workspace is None:
-            workspace = self.default_workspace
-        prefix = self._prefixes.get((workspace, platform))
-        if workspace is None or prefix is None:
-            raise Refusal(Code.REQUEST_INVALID, "app_id names no workspace", field="app_id")
-        hasher = prefix.copy()
-        hasher.update(token)
-        key = hasher.digest()
-
-        verified = self._verified.get(key)
-        if verified is None or self._clock() >= verified.ends_at:
-            verified = self._remember(key, await self.verifier.verify(token, workspace, platform))
+        # 2 to 8.
+        verified = await self._verify(token, workspace, platform)
+        # 9. Of a remembered token, too: whenever anything was revoked since, and always while the store is deaf.
+        hears = self.store.hears_changes
+        if verified.cleared != verified.revocable.heard or not hears:
+            await self._check_revoked(verified, token)
+        # 10.
         known = verified.authenticated
-        if known is not None and self._stands(known.identity, verified.asked):
+        if known is not None and hears and not self._changes.since(verified.asked, known.identity.contact.id):
             return known
-
         if self._outside_a_task():
             await asyncio.sleep(0)
-        asked = self._changes.count
+        asked, contacts_heard = self._changes.count, verified.revocable.contacts_heard
         authenticated = await self._resolved(verified.principal)
         if authenticated.identity.as_found:
             verified.authenticated, verified.asked = authenticated, asked
+            verified.contact_cleared = contacts_heard
         return authenticated
 
     async def authenticate_user_hash(
@@ -169,6 +181,7 @@ class Authenticator:
         principal = await verify_user_hash(unverified, issuers, platform)
         if self._outside_a_task():
             await asyncio.sleep(0)
+        await self._not_revoked(principal, None)
         return await self._resolved(principal)
 
     def takes_user_hash(self, workspace: str | None) -> bool:
@@ -195,16 +208,69 @@ class Authenticator:
             raise Outage(Code.STORE_UNAVAILABLE, str(error)) from error
         return authenticated if written is identity else Authenticated(written)
 
+    async def revoke(self, token: bytes, workspace: str | None, platform: Platform | None = None) -> None:
+        """Revoke a token for the rest of its life; one that is revoked already stays so. Raises `Refusal` or `Outage`.
+
+        Durable when this returns. Whose token it is does not matter: nobody's contact is looked for, or made.
+        """
+        verified = await self._verify(token, workspace, platform)
+        try:
+            await self._check_revoked(verified, token)
+        except Refusal:
+            return
+        principal, now = verified.principal, int(self._clock())
+        leeway = self.verifier.issuer(principal.workspace, principal.issuer).policy.leeway
+        revocation = Revocation(
+            workspace_id=principal.workspace,
+            kind=RevocationKind.TOKEN,
+            digest=token_digest(token),
+            until=kept_until(None if principal.expires_at is None else principal.expires_at + leeway),
+            revoked_at=now,
+            actor="logout",
+        )
+        try:
+            await self.store.write(partial(keep_revocations, revocations=[revocation], now=now))
+        except StoreUnusable as error:
+            raise Outage(Code.STORE_UNAVAILABLE, str(error)) from error
+
+    async def _verify(self, token: bytes, workspace: str | None, platform: Platform | None) -> _Verified:
+        """Steps 2 to 8, or what is remembered of them."""
+        if len(token) > TOKEN_LIMIT:
+            raise Refusal(Code.TOKEN_TOO_LARGE, f"the token is longer than {TOKEN_LIMIT} bytes")
+        if workspace is None:
+            workspace = self.default_workspace
+        prefix = self._prefixes.get((workspace, platform))
+        if workspace is None or prefix is None:
+            raise Refusal(Code.REQUEST_INVALID, "app_id names no workspace", field="app_id")
+        hasher = prefix.copy()
+        hasher.update(token)
+        key = hasher.digest()
+
+        verified = self._verified.get(key)
+        if verified is None or self._clock() >= verified.ends_at:
+            verified = self._remember(key, await self.verifier.verify(token, workspace, platform))
+        return verified
+
+    async def _check_revoked(self, verified: _Verified, token: bytes) -> None:
+        """Step 9, but for what only the contact tells: its own check stands in the resolver, so ask there anew."""
+        if self._outside_a_task():
+            await asyncio.sleep(0)
+        verified.cleared = await self._not_revoked(verified.principal, token)
+        if verified.contact_cleared != verified.revocable.contacts_heard:
+            verified.authenticated = None
+
+    async def _not_revoked(self, principal: Principal, token: bytes | None) -> int:
+        try:
+            return await self._revocations.check_token(principal, token)
+        except StoreUnusable as error:
+            raise Outage(Code.STORE_UNAVAILABLE, str(error)) from error
+
     def _outside_a_task(self) -> bool:
         """The express lane begins us by hand; a store that waits may need a task from its first step (time-outs do)."""
         return not self.store.embedded and asyncio.current_task() is None
 
-    def _stands(self, identity: Identity, asked: int) -> bool:
-        """Whether the same look-up would find the same again."""
-        return self.store.hears_changes and not self._changes.since(asked, identity.contact.id)
-
     def _remember(self, key: bytes, principal: Principal) -> _Verified:
-        verified = self._verified[key] = _Verified(principal)
+        verified = self._verified[key] = _Verified(principal, self._revocations.of(principal.workspace))
         if len(self._verified) > self._capacity:
             self._verified.popitem(last=False)
         return verified

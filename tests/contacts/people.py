@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.contacts.attributes import DataAttribute
     from gateway.contacts.contact import Contact
+    from gateway.contacts.revocation import Revocation
     from gateway.contacts.store import ContactStore, T, Work
 
 
@@ -93,6 +94,12 @@ class Counted:
     async def data_attributes(self, workspace_id: str) -> Sequence[DataAttribute]:
         self.look_ups += 1
         return await self._store.data_attributes(workspace_id)
+
+    async def absorbed(self, workspace_id: str, contact_id: str) -> Sequence[str]:
+        return await self._store.absorbed(workspace_id, contact_id)  # not counted: a gateway remembers revocations
+
+    async def find_revocations(self, workspace_id: str, digests: Sequence[bytes]) -> Sequence[Revocation]:
+        return await self._store.find_revocations(workspace_id, digests)
 
     async def write(self, work: Work[T]) -> T:
         self.writes += 1

@@ -24,6 +24,7 @@ from gateway.contacts.database.imports import SqlImportReader, SqlImportWriter
 from gateway.contacts.database.mentions import SqlMentions
 from gateway.contacts.database.merges import SqlMergeReader, SqlMergeWriter
 from gateway.contacts.database.put_away import SqlPutAwayReader
+from gateway.contacts.database.revocations import SqlRevocationReader, SqlRevocationWriter
 from gateway.contacts.database.rollout import SqlRolloutReader, SqlRolloutWriter
 from gateway.contacts.database.rows import (
     ACCESS_TOKEN_COLUMNS,
@@ -126,6 +127,7 @@ class SqlReader(
     SqlImportReader,
     SqlMergeReader,
     SqlPutAwayReader,
+    SqlRevocationReader,
     SqlRolloutReader,
     SqlSearch,
     SqlDuplicateReader,
@@ -192,6 +194,7 @@ class SqlTransaction(
     SqlImportWriter,
     SqlMergeWriter,
     SqlMentions,
+    SqlRevocationWriter,
     SqlRolloutWriter,
 ):
     """The writes of `ContactTransaction`; `changed` collects what the subscribers must hear after the commit.
