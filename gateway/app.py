@@ -16,9 +16,11 @@ from starlette.types import ASGIApp
 from gateway import __version__
 from gateway.contacts.database.stores import store_for
 from gateway.contacts.resolver import Resolver
+from gateway.contacts.rollout import EnforcementCounter
+from gateway.identity.platforms import Platform
 from gateway.identity.verifier import TokenVerifier
 from gateway.settings import Settings, load_settings
-from gateway.trust import id_rules, resolution_policies, trusted_issuers
+from gateway.trust import KeySources, id_rules, resolution_policies, trusted_issuers
 from gateway.web.admin.access import AccessTokenMiddleware
 from gateway.web.admin.attached_api import AttachedApi
 from gateway.web.admin.contacts_api import ContactsApi
@@ -37,6 +39,7 @@ from gateway.web.admin.visitors_api import VisitorsApi
 from gateway.web.authentication import Authenticator
 from gateway.web.carrier import DecisionCarrier, Pivot
 from gateway.web.decision import Decision, Ending
+from gateway.web.enforcement import Enforcement
 from gateway.web.forward_auth import ForwardAuth
 from gateway.web.headers import IdentityHeaders
 from gateway.web.health import Health
@@ -75,6 +78,8 @@ class Gateway:
         self.store = store_for(settings.store.url)
         self.problems = Problems(os.urandom)
         self.health = Health()
+        self.sources = KeySources()
+        self.counter = EnforcementCounter(self.store, time.time)
         self.configured = now = self._configure(settings)
         self.health.authenticator = now.authenticator
         self.decision = Decision(now.authenticator, now.endings, self.problems)
@@ -97,6 +102,7 @@ class Gateway:
             await now.authenticator.open()
         except BaseException:
             now.authenticator.retire()
+            await self.sources.settle(self.authenticator.verifier.all_issuers)
             raise
         # No request can come in between: there is no waiting from here on.
         before, self.configured = self.configured, now
@@ -105,9 +111,10 @@ class Gateway:
         self.admin.app = now.admin
         self.health.authenticator = now.authenticator
         before.authenticator.retire()
+        await self.sources.settle(now.authenticator.verifier.all_issuers)
 
     def _configure(self, settings: Settings) -> Configured:
-        authenticator = create_authenticator(settings, self.store)
+        authenticator = create_authenticator(settings, self.store, self.sources, self.counter)
         return Configured(
             settings=settings,
             authenticator=authenticator,
@@ -117,7 +124,12 @@ class Gateway:
         )
 
 
-def create_authenticator(config: Settings | Path | str, store: ContactStore | None = None) -> Authenticator:
+def create_authenticator(
+    config: Settings | Path | str,
+    store: ContactStore | None = None,
+    sources: KeySources | None = None,
+    counter: EnforcementCounter | None = None,
+) -> Authenticator:
     """The pipeline from token to identity, for settings or for the path of a `gateway.toml`.
 
     Raises `SettingsInvalid` with every problem of the configuration. The store (that of the settings, unless one is
@@ -125,15 +137,21 @@ def create_authenticator(config: Settings | Path | str, store: ContactStore | No
     once: only `gateway serve` reloads.
     """
     settings = config if isinstance(config, Settings) else load_settings(Path(config), os.environ)
-    issuers = trusted_issuers(settings)
+    issuers = trusted_issuers(settings, sources)
     store = store or store_for(settings.store.url)
+    default_workspace = settings.public.default_workspace or _only_one(settings)
     return Authenticator(
         verifier=TokenVerifier(issuers, time.time),
         resolver=Resolver(store, resolution_policies(settings), time.time, os.urandom),
         store=store,
         clock=time.time,
         generation=os.urandom(16),
-        default_workspace=settings.public.default_workspace or _only_one(settings),
+        default_workspace=default_workspace,
+        enforcement=Enforcement(
+            {app_id: workspace.enforcement.modes() for app_id, workspace in settings.workspaces.items()},
+            counter or EnforcementCounter(store, time.time),
+            default_workspace=default_workspace,
+        ),
     )
 
 
@@ -144,7 +162,11 @@ def create_endings(settings: Settings) -> tuple[Ending, ...]:
         Login(),
         Me(),
         ForwardAuth(identity_headers),
-        *(ForwardAuth(identity_headers, app_id) for app_id in settings.workspaces),
+        *(
+            ForwardAuth(identity_headers, app_id, platform)
+            for app_id in settings.workspaces
+            for platform in (None, *Platform)
+        ),
     )
 
 
@@ -177,7 +199,7 @@ def create_admin_app(settings: Settings, authenticator: Authenticator, health: H
     protected = _exact(Starlette(routes=routes, exception_handlers=HANDLERS))
     limits = RateLimits(settings.admin.requests_per_minute, time.time)
     guarded = Mount("/", protected, middleware=[Middleware(AccessTokenMiddleware, store=store, limits=limits)])
-    return _exact(Starlette(routes=[*health.routes(), guarded], exception_handlers=HANDLERS))
+    return _exact(Starlette(routes=[*health.admin_routes(), guarded], exception_handlers=HANDLERS))
 
 
 def _exact(app: Starlette) -> Starlette:

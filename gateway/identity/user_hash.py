@@ -47,7 +47,7 @@ class UnverifiedUserHash(Struct, frozen=True):
 
     unverified_user_id: object
     unverified_email: object
-    user_hash: str
+    user_hash: object
 
 
 def takes_user_hash(issuers: Sequence[TrustedIssuer]) -> bool:
@@ -60,9 +60,11 @@ async def verify_user_hash(
 ) -> Principal:
     """Who is proven by a `user_hash`; `issuers` are those of one workspace, and those that do not take it are left out.
 
-    It waits for nothing but keys that are not at hand. Raises `Refusal`: signature_invalid, then what the value itself
-    is refused for (claim_type, user_id_..., email_...); or `Outage(keys_unavailable)`.
+    It waits for nothing but keys that are not at hand. Raises `Refusal`: request_invalid, signature_invalid, then what
+    the value itself is refused for (claim_type, user_id_..., email_...); or `Outage(keys_unavailable)`.
     """
+    if not isinstance(unverified.user_hash, str):
+        raise Refusal(Code.REQUEST_INVALID, "the member must be a string", field="user_hash")
     by_email = unverified.unverified_user_id is None
     message = _message(unverified)
     presented = unverified.user_hash.encode("utf-8", "surrogatepass")

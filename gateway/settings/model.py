@@ -21,8 +21,10 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.contacts.resolver import EmailConflict
+from gateway.identity.platforms import Platform
 from gateway.settings.fields import Bind, HeaderName, Number, Table, Text, is_name, usable
 from gateway.settings.issuers import IssuerSettings  # noqa: TC001 - a field's type, read at run time
+from gateway.web.enforcement import Mode
 from gateway.web.headers import HeaderNames
 from keys.files import read_secret_file
 
@@ -115,6 +117,18 @@ class KeySettings(Table):
     folder: Path = Path("var/keys")
 
 
+class EnforcementSettings(Table):
+    """`[workspaces.<app_id>.enforcement]`: on which platforms who is not proven is refused (`web/enforcement.py`)."""
+
+    web: Mode = Mode.ON
+    ios: Mode = Mode.ON
+    android: Mode = Mode.ON
+
+    def modes(self) -> dict[Platform, Mode]:
+        """The modes as the web side takes them."""
+        return {platform: getattr(self, platform) for platform in Platform}
+
+
 class WorkspaceSettings(Table):
     """`[workspaces.<app_id>]`: one tenant's policies and trusted issuers. Times in seconds."""
 
@@ -126,6 +140,7 @@ class WorkspaceSettings(Table):
     exempt_placeholders: frozenset[str] = frozenset()
     alarm_emails: Annotated[Number, Field(ge=2)] = 3
     alarm_window: Annotated[Number, Field(gt=0)] = 86_400
+    enforcement: EnforcementSettings = EnforcementSettings()
     issuers: tuple[IssuerSettings, ...]
 
     @field_validator("issuers", mode="wrap")

@@ -13,25 +13,36 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec import Struct
 
 from gateway.errors import Code, Outage, Refusal
-from gateway.web.transport import Answer, Head, Request, read_head
+from gateway.identity.platforms import Platform
+from gateway.identity.user_hash import UnverifiedUserHash
+from gateway.web.transport import Answer, Head, Request, one_token, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.contacts.resolver import Identity
-    from gateway.web.authentication import Authenticator
+    from gateway.web.authentication import Authenticated, Authenticator
+    from gateway.web.enforcement import Enforcement, Unverified
     from gateway.web.problems import Problems
 
 
 class Presented(Struct, frozen=True):
-    """The one token of a request and the workspace that it is presented to; None is the default workspace.
+    """What a request presents, and where: the workspace (None: the default one) and the platform (None: not named).
 
-    `user_data` is what the client says beside the token, unsigned.
+    `body_token` is a token in the body, `user_hash` a proof of the older kind there. `user_data` is what the client
+    says beside its proof, unsigned.
     """
 
-    token: bytes
+    head: Head
     workspace: str | None
+    platform: Platform | None = None
+    body_token: bytes | None = None
     user_data: Mapping[str, Any] | None = None
+    user_hash: UnverifiedUserHash | None = None
+
+    def token(self) -> bytes:
+        """The one token; raises `Refusal`: credentials_missing, credentials_conflict, token_malformed."""
+        return one_token(self.head.token, self.body_token)
 
 
 class Ending(Protocol):
@@ -42,10 +53,16 @@ class Ending(Protocol):
     forward_auth: bool
 
     def presented(self, request: Request, head: Head) -> Presented:
-        """Find the one token; raises `Refusal`."""
+        """Find what is presented, and where; raises `Refusal` for a request that cannot be read.
+
+        Which token it is, if any, is asked afterwards: what is wrong with that may pass as unverified.
+        """
 
     def welcome(self, identity: Identity) -> Answer:
         """The answer for an identity. It depends on the identity alone, so it may be kept with it."""
+
+    def unverified(self, unverified: Unverified) -> Answer:
+        """The answer for a request that passes although nobody is proven by it: it names nobody."""
 
 
 class Decision:
@@ -69,6 +86,7 @@ class Decision:
         authenticator, ending = self.authenticator, self.endings.get(request.path)
         if ending is None:
             return self.problems.nothing_here()
+        presented: Presented | None = None
         try:
             if ending.methods is not None and request.method not in ending.methods:
                 unfit = Refusal(Code.REQUEST_INVALID, "the address does not have this method")
@@ -76,15 +94,46 @@ class Decision:
             # 1. Transport: size, Host, one credential.
             presented = ending.presented(request, read_head(request.headers))
             # 2 to 10. From the token to one contact.
-            authenticated = await authenticator.authenticate(presented.token, presented.workspace)
+            if presented.user_hash is None:
+                authenticated = await authenticator.authenticate(
+                    presented.token(), presented.workspace, presented.platform
+                )
+            else:
+                authenticated = await _by_user_hash(authenticator, presented, presented.user_hash)
             if presented.user_data:
                 authenticated = await authenticator.with_user_data(authenticated, presented.user_data)
             # 11. The ending.
             answer = authenticated.answers.get(request.path)
             if answer is None:
                 answer = authenticated.answers[request.path] = ending.welcome(authenticated.identity)
-        except (Refusal, Outage) as error:
-            return self.problems.answer(error, forward_auth=ending.forward_auth)
+            if authenticator.enforcement.counts:
+                authenticator.enforcement.count_verified(presented.workspace, presented.platform)
+        except Refusal as refusal:
+            return self._refused(refusal, ending, presented, authenticator.enforcement)
+        except Outage as outage:
+            return self.problems.answer(outage, forward_auth=ending.forward_auth)
         except Exception as error:  # noqa: BLE001 - whatever it is, both carriers answer it alike, and nobody is let in
             return self.problems.failure(error, forward_auth=ending.forward_auth)
         return answer
+
+    def _refused(
+        self, refusal: Refusal, ending: Ending, presented: Presented | None, enforcement: Enforcement
+    ) -> Answer:
+        """The refusal, unless it is one that passes as unverified where the request was presented."""
+        if presented is not None:
+            unverified = enforcement.excuse(refusal, presented.workspace, presented.platform, self.problems)
+            if unverified is not None:
+                return ending.unverified(unverified)
+        return self.problems.answer(refusal, forward_auth=ending.forward_auth)
+
+
+async def _by_user_hash(
+    authenticator: Authenticator, presented: Presented, user_hash: UnverifiedUserHash
+) -> Authenticated:
+    """The identity behind a `user_hash`; where the workspace takes none, it is as if it had not been sent."""
+    workspace, platform = presented.workspace, presented.platform
+    if not authenticator.takes_user_hash(workspace):
+        return await authenticator.authenticate(presented.token(), workspace, platform)
+    if presented.body_token is not None or presented.head.token is not None:
+        raise Refusal(Code.CREDENTIALS_CONFLICT, "a token and a user_hash in one request", field="user_hash")
+    return await authenticator.authenticate_user_hash(user_hash, workspace, platform)

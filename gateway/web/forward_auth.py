@@ -1,8 +1,12 @@
 """`/auth`: the answer that nginx `auth_request`, Envoy `ext_authz`, HAProxy and Traefik ask for.
 
 Any method, no body work: 200 with the identity headers, or 401, 403, 503 with the code in `X-Identity-Error`. The
-workspace is the default one or, as `/auth/<app_id>`, the one that the proxy's own configuration names: never a query
-that a client could have written (C04).
+workspace is the default one or, as `/auth/<app_id>`, the one that the proxy's own configuration names, and so is the
+platform, as `/auth/<app_id>/<platform>`: never a query that a client could have written (C04).
+
+Where a platform is not enforced, who is not proven gets 200 without any identity header, and the code in
+`X-Identity-Error`. So an upstream must take a request without `X-Contact-Id` for anonymous, whatever else it says, and
+the proxy must remove a client's own copies of these headers.
 """
 
 from __future__ import annotations
@@ -10,29 +14,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.web.decision import Presented
-from gateway.web.transport import Answer, one_token
+from gateway.web.headers import IDENTITY_ERROR
+from gateway.web.transport import Answer
 
 if TYPE_CHECKING:
     from gateway.contacts.resolver import Identity
+    from gateway.identity.platforms import Platform
+    from gateway.web.enforcement import Unverified
     from gateway.web.headers import IdentityHeaders
     from gateway.web.transport import Head, Request
 
 
 class ForwardAuth:
-    """The forward-auth ending for one workspace; None is the default one."""
+    """The forward-auth ending for one workspace and platform; None are the default one, and no platform."""
 
     methods: frozenset[bytes] | None = None
     forward_auth = True
 
-    def __init__(self, identity_headers: IdentityHeaders, workspace: str | None = None) -> None:
-        self.path = b"/auth" if workspace is None else b"/auth/" + workspace.encode("ascii")
+    def __init__(
+        self, identity_headers: IdentityHeaders, workspace: str | None = None, platform: Platform | None = None
+    ) -> None:
+        named = [part.encode("ascii") for part in (workspace, platform) if part is not None]
+        self.path = b"/".join([b"/auth", *named])
         self._identity_headers = identity_headers
         self._workspace = workspace
+        self._platform = platform
 
     def presented(self, request: Request, head: Head) -> Presented:  # noqa: ARG002 - the shape of every ending
-        """Read the token from the header."""
-        return Presented(one_token(head.token), self._workspace)
+        """The token stands in the header."""
+        return Presented(head, self._workspace, self._platform)
 
     def welcome(self, identity: Identity) -> Answer:
         """200 and the identity headers, no body."""
         return Answer(200, ((b"cache-control", b"no-store"), *self._identity_headers.of(identity)))
+
+    def unverified(self, unverified: Unverified) -> Answer:
+        """200 without an identity header, and the code for which it would be refused."""
+        code = (IDENTITY_ERROR.lower().encode(), unverified.code.value.encode())
+        return Answer(200, ((b"cache-control", b"no-store"), code))

@@ -8,12 +8,15 @@ from urllib.parse import parse_qs
 import msgspec
 
 from gateway.errors import Code, Refusal
+from gateway.identity.platforms import Platform
 from gateway.identity.unverified import strict_json_object
+from gateway.identity.user_hash import UnverifiedUserHash
 from gateway.web.decision import Presented
-from gateway.web.transport import BODY_LIMIT, Answer, one_token
+from gateway.web.transport import BODY_LIMIT, Answer
 
 if TYPE_CHECKING:
     from gateway.contacts.resolver import Identity
+    from gateway.web.enforcement import Unverified
     from gateway.web.transport import Head, Request
 
 _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
@@ -22,8 +25,9 @@ _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-stor
 class Login:
     """`POST /messenger/login`: the token in the header or, as `intercom_user_jwt`, in the body.
 
-    `app_id` stands in the body or in the query, `user_data` in the body: see `contacts/unsigned_values.py` for the
-    little that it may write. Other members are ignored.
+    `app_id` and `platform` stand in the body or in the query, `user_data` in the body: see
+    `contacts/unsigned_values.py` for the little that it may write. In place of a token `user_hash`, with `user_id` or
+    `email`, where an issuer takes it (`identity/user_hash.py`). Other members are ignored.
     """
 
     path = b"/messenger/login"
@@ -31,20 +35,28 @@ class Login:
     forward_auth = False
 
     def presented(self, request: Request, head: Head) -> Presented:
-        """Read the credential; raises `Refusal`: payload_too_large, request_invalid and the credential codes."""
+        """Read the body and the query; raises `Refusal`: payload_too_large, request_invalid."""
         body = _body_of(request, head)
         token = _text(body, "intercom_user_jwt")
-        named = {_text(body, "app_id"), _app_id(request)} - {None}
-        if len(named) > 1:
-            raise Refusal(Code.REQUEST_INVALID, "two different app_id", field="app_id")
-        workspace = next(iter(named), None)
         return Presented(
-            one_token(head.token, None if token is None else token.encode()), workspace, _object(body, "user_data")
+            head,
+            _named(request, "app_id", _text(body, "app_id")),
+            _platform(_named(request, "platform", _text(body, "platform"))),
+            None if token is None else token.encode(),
+            _object(body, "user_data"),
+            _user_hash(body),
         )
 
     def welcome(self, identity: Identity) -> Answer:
         """200 and the identity."""
         return Answer(200, _HEADERS, msgspec.json.encode(described(identity)))
+
+    def unverified(self, unverified: Unverified) -> Answer:
+        """200 and nobody, with the code for which it would be refused."""
+        body = {"type": "identity", "verified": False, "contact": None, "identity": None, "code": unverified.code}
+        if unverified.request_id is not None:
+            body["request_id"] = unverified.request_id
+        return Answer(200, _HEADERS, msgspec.json.encode(body))
 
 
 class Me(Login):
@@ -54,15 +66,16 @@ class Me(Login):
     methods: frozenset[bytes] | None = frozenset({b"GET"})
 
     def presented(self, request: Request, head: Head) -> Presented:
-        """Read the credential from the header; `app_id` may stand in the query."""
-        return Presented(one_token(head.token), _app_id(request))
+        """The token stands in the header; `app_id` and `platform` may stand in the query."""
+        return Presented(head, _named(request, "app_id"), _platform(_named(request, "platform")))
 
 
 def described(identity: Identity) -> dict[str, Any]:
-    """The identity as the messenger meets it: `{type, contact, identity}`; times in whole seconds UTC."""
+    """The identity as the messenger meets it: `{type, verified, contact, identity}`; times in whole seconds UTC."""
     contact, principal = identity.contact, identity.principal
     return {
         "type": "identity",
+        "verified": True,
         "contact": {
             "type": "contact",
             "id": contact.id,
@@ -82,6 +95,7 @@ def described(identity: Identity) -> dict[str, Any]:
             "user_id": principal.user_id,
             "email": principal.email,
             "issuer": principal.issuer,
+            "proof": principal.proof,
             "matched_by": identity.matched_by,
             "created": identity.created,
             "linked": identity.linked,
@@ -118,14 +132,30 @@ def _object(body: dict[str, Any], name: str) -> dict[str, Any] | None:
     raise Refusal(Code.REQUEST_INVALID, "the member must be an object", field=name)
 
 
-def _app_id(request: Request) -> str | None:
-    if not request.query:
+def _user_hash(body: dict[str, Any]) -> UnverifiedUserHash | None:
+    """The older proof; an empty one is none (C01). What types it has is asked only where somebody takes it."""
+    user_hash = body.get("user_hash")
+    if user_hash is None or user_hash == "":
         return None
+    return UnverifiedUserHash(body.get("user_id"), body.get("email"), user_hash)
+
+
+def _platform(name: str | None) -> Platform | None:
+    try:
+        return None if name is None else Platform(name)
+    except ValueError:
+        raise Refusal(Code.REQUEST_INVALID, "the platform is web, ios or android", field="platform") from None
+
+
+def _named(request: Request, name: str, in_body: str | None = None) -> str | None:
+    """What the query names, or the body; `Refusal(request_invalid)` when they differ."""
+    if not request.query:
+        return in_body
     try:
         fields = parse_qs(request.query.decode("latin-1"), keep_blank_values=True, max_num_fields=100)
     except ValueError as error:
         raise Refusal(Code.REQUEST_INVALID, "the query has more than 100 fields") from error
-    values = fields.get("app_id", [])
-    if len(set(values)) > 1:
-        raise Refusal(Code.REQUEST_INVALID, "two different app_id in the query", field="app_id")
-    return values[0] if values else None
+    named = {*fields.get(name, ()), in_body} - {None}
+    if len(named) > 1:
+        raise Refusal(Code.REQUEST_INVALID, f"two different {name}", field=name)
+    return next(iter(named), None)

@@ -10,12 +10,15 @@ protocol takes chunked trailers for headers (facts: security 4.1).
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
 
 from gateway.errors import Code, Outage, Refusal, StoreUnusable
+from gateway.identity.platforms import Platform
 from gateway.web.carrier import send_answer
 from gateway.web.headers import IdentityHeaders
 from gateway.web.problems import Problems
@@ -32,9 +35,11 @@ if TYPE_CHECKING:
 class IdentityMiddleware:
     """Pure ASGI: refuses, or lets the request through with its identity.
 
-    `workspace` names the workspace of this mount (None: the configuration's default one). With `optional`, a request
-    without any token passes as Starlette's `UnauthenticatedUser`; a token that is present but bad is always refused
-    (advisory B18). The client's own identity headers are removed before the application sees a request, on every path.
+    `workspace` names the workspace of this mount (None: the configuration's default one), `platform` whom it serves:
+    `web`, `ios` or `android` (None: anybody, so the strictest enforcement of the three). With `optional`, a request
+    without any token passes as Starlette's `UnauthenticatedUser`; a token that is present but bad is refused (advisory
+    B18), unless the configuration does not enforce verification on the platform (`web/enforcement.py`): then it passes
+    as that, too. The client's own identity headers are removed before the application sees a request, on every path.
     The store opens at the first token. Around a whole application the middleware closes it at the end of the lifespan;
     around a mount it hears of none, and the application awaits `authenticator.close()` itself.
     """
@@ -45,14 +50,17 @@ class IdentityMiddleware:
         *,
         authenticator: Authenticator,
         workspace: str | None = None,
+        platform: str | None = None,
         optional: bool = False,
     ) -> None:
         self.app = app
         self._authenticator = authenticator
         self._workspace = workspace
+        self._platform = None if platform is None else Platform(platform)
         self._optional = optional
         self._identity_headers = IdentityHeaders()
         self._problems = Problems(os.urandom)
+        self._opening: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Speak ASGI."""
@@ -60,6 +68,7 @@ class IdentityMiddleware:
             await self.app(scope, receive, self._closing(send))
             return
         headers = self._identity_headers.strip(scope["headers"])
+        enforcement = self._authenticator.enforcement
         try:
             head = read_head(scope["headers"])
             user: Identity | UnauthenticatedUser = UnauthenticatedUser()
@@ -67,23 +76,46 @@ class IdentityMiddleware:
             if head.token is not None or not self._optional:
                 if not self._authenticator.is_open:
                     await self._authenticator.open()  # at the first token: a mounted middleware hears of no lifespan
-                authenticated = await self._authenticator.authenticate(one_token(head.token), self._workspace)
+                authenticated = await self._authenticator.authenticate(
+                    one_token(head.token), self._workspace, self._platform
+                )
                 user, auth = authenticated.identity, AuthCredentials(["authenticated"])
-        except (Refusal, Outage) as error:
-            await _refuse(scope, receive, send, self._problems.answer(error))
-            return
-        except StoreUnusable as error:
-            outage = Outage(Code.STORE_UNAVAILABLE, str(error))
+                if enforcement.counts:
+                    enforcement.count_verified(self._workspace, self._platform)
+        except Refusal as refusal:
+            if enforcement.excuse(refusal, self._workspace, self._platform, self._problems) is None:
+                await _refuse(scope, receive, send, self._problems.answer(refusal))
+                return
+            self._begin_counting()
+        except Outage as outage:
             await _refuse(scope, receive, send, self._problems.answer(outage))
             return
+        except StoreUnusable as error:
+            unusable = Outage(Code.STORE_UNAVAILABLE, str(error))
+            await _refuse(scope, receive, send, self._problems.answer(unusable))
+            return
         await self.app({**scope, "headers": headers, "user": user, "auth": auth}, receive, send)
+
+    def _begin_counting(self) -> None:
+        """What is counted comes into the store, also where no token ever opens it; no request waits for that."""
+        if not self._authenticator.enforcement.counts or self._authenticator.is_open:
+            return
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.get_running_loop().create_task(self._open())
+
+    async def _open(self) -> None:
+        with contextlib.suppress(Outage, StoreUnusable):  # the next request that is counted tries again
+            await self._authenticator.open()
 
     def _closing(self, send: Send) -> Send:
         """At the end of the application's lifespan, close the store."""
 
         async def send_and_close(message: Message) -> None:
-            if message["type"].startswith("lifespan.shutdown") and self._authenticator.is_open:
-                await self._authenticator.close()
+            if message["type"].startswith("lifespan.shutdown"):
+                if self._opening is not None:
+                    await self._opening
+                if self._authenticator.is_open:
+                    await self._authenticator.close()
             await send(message)
 
         return send_and_close

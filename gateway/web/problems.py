@@ -87,7 +87,7 @@ class Problems:
         request_id = self._noted(error.code, error.reason, field)
         status = 405 if allow else status_of(error.code)
         if forward_auth:
-            status = _forward_auth_status(status)
+            status = forward_auth_status(status)
         headers = [*_HEADERS]
         if status == 401 or error.code is Code.CREDENTIALS_CONFLICT:
             headers.append((b"www-authenticate", _challenge(error.code)))
@@ -124,10 +124,14 @@ class Problems:
         request_id = self._noted(Code.REQUEST_INVALID, text, None)
         return msgspec.json.encode(_problem(status, text, request_id, code=Code.REQUEST_INVALID))
 
-    def _noted(self, code: Code, reason: str, field: str | None) -> str:
+    def would_be_refused(self, refusal: Refusal) -> str:
+        """Log a refusal that is not enforced, as those are that are; the request id of its line."""
+        return self._noted(refusal.code, refusal.reason, refusal.field, "would be refused")
+
+    def _noted(self, code: Code, reason: str, field: str | None, event: str = "refused") -> str:
         request_id = self._random_bytes(8).hex()
         noted = {"request_id": request_id, "code": code.value, "reason": reason, "field": field}
-        _log.info("refused", extra=noted)
+        _log.info(event, extra=noted)
         return request_id
 
 
@@ -140,8 +144,8 @@ def _problem(
     return body | {name: value for name, value in own.items() if value is not None}
 
 
-def _forward_auth_status(status: int) -> int:
-    """409 and 422 are a good token with a bad identity: 403. What is wrong with the request itself: 401."""
+def forward_auth_status(status: int) -> int:
+    """The status at `/auth`: 409 and 422, a good token with a bad identity, are 403 there, a bad request is 401."""
     if status in {403, 409, 422}:
         return 403
     return 503 if status >= 500 or status == 429 else 401

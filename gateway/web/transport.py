@@ -29,10 +29,15 @@ class Request(Struct, frozen=True):
 
 
 class Head(Struct, frozen=True):
-    """What the headers say: the bearer token, if there is one, and the type of the body."""
+    """What the headers say: the one credential, if there is one, and the type of the body."""
 
-    token: bytes | None
+    authorization: bytes | None
     content_type: bytes
+
+    @property
+    def token(self) -> bytes | None:
+        """The bearer token, if there is one; raises `Refusal(token_malformed)` for what begins like one and is none."""
+        return None if self.authorization is None else _bearer(self.authorization)
 
 
 class Answer:
@@ -50,7 +55,7 @@ class Answer:
 def read_head(headers: Sequence[tuple[bytes, bytes]]) -> Head:
     """Check size, `Host` and credentials of the headers in one pass.
 
-    Raises `Refusal`: payload_too_large, request_invalid, credentials_conflict, token_malformed.
+    Raises `Refusal`: payload_too_large, request_invalid, credentials_conflict.
     """
     size = 0
     hosts = 0
@@ -70,7 +75,7 @@ def read_head(headers: Sequence[tuple[bytes, bytes]]) -> Head:
             content_type = value
     if size > HEADERS_LIMIT:
         raise Refusal(Code.PAYLOAD_TOO_LARGE, f"the headers take more than {HEADERS_LIMIT} bytes")
-    return Head(None if authorization is None else _bearer(authorization), content_type)
+    return Head(authorization, content_type)
 
 
 def one_token(*tokens: bytes | None) -> bytes:
