@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +34,11 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 """How often the files are looked at."""
 
-REST_SECONDS = 0.2
-"""Between two reloads, however often somebody asks."""
+QUIET_SECONDS = 0.25
+"""For how long nobody may have written before a configuration is read: half a file can be a good one, with less in it.
+It also is the rest between two reloads, however often somebody asks."""
 
-_FRESH_NANOSECONDS = 100_000_000
+_PATIENCE = 20  # times QUIET_SECONDS; a file that is written all the time is read as it is
 _FIXED = (
     ("", "workers"),
     ("", "drain_seconds"),
@@ -50,6 +50,9 @@ _FIXED = (
 )
 
 _log = logging.getLogger(__name__)
+
+_Mark = tuple[int, ...]
+_UNSEEN: _Mark = ()
 
 
 class ConfigurationSource(Struct, frozen=True):
@@ -86,9 +89,13 @@ class ConfigurationFiles:
         self._environ = environ
         self._marks = dict.fromkeys([source.path] if source.path else [], _UNSEEN)
 
+    def look(self) -> dict[Path, _Mark]:
+        """What they are now, without reading."""
+        return {file: _mark(file) for file in self._marks}
+
     def read(self) -> Settings:
-        """What they say now; `SettingsInvalid`. It is looked at them first, so a change meanwhile is a change."""
-        marks = {file: _mark(file) for file in self._marks}
+        """What they say now; `SettingsInvalid`. They are looked at first, so that a change meanwhile is a change."""
+        marks = self.look()
         with contextlib.suppress(SettingsInvalid):  # `load` says the same; until it is mended the files are as known
             files = self.source.files(self._environ)
             marks = {file: marks[file] if file in marks else _mark(file) for file in files}
@@ -97,7 +104,7 @@ class ConfigurationFiles:
 
     def changed(self) -> bool:
         """Whether one of them is another one than when it was read."""
-        return any(_mark(file) != mark for file, mark in self._marks.items())
+        return self.look() != self._marks
 
 
 class Reloader:
@@ -116,8 +123,7 @@ class Reloader:
     async def run(self) -> None:
         """Reload whenever it is time to, for ever."""
         while True:
-            if await self.look(asked=await self._next_look()):
-                await asyncio.sleep(REST_SECONDS)
+            await self.look(asked=await self._next_look())
 
     async def _next_look(self) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -127,18 +133,19 @@ class Reloader:
         self._asked.clear()
         return asked
 
-    async def look(self, *, asked: bool = False) -> bool:
+    async def look(self, *, asked: bool = False) -> None:
         """Where something changed, take over what the files say now, or keep what stands and say why.
 
-        Whether it came to that. It raises nothing.
+        It raises nothing.
         """
         gateway = self._gateway
         before, keys_before = gateway.configured.settings, _keys(gateway)
         try:
             # Off the loop: a file system that hangs, or a thousand keys, must not make a login wait.
             if not (asked or self._unfinished or await asyncio.to_thread(self._files.changed)):
-                return False
+                return
             self._unfinished = False
+            await self._quiet()
             settings, waiting = with_fixed(await asyncio.to_thread(self._files.read), before)
             await gateway.take_over(settings)
         except SettingsInvalid as error:
@@ -150,7 +157,14 @@ class Reloader:
             self._keep((f"it cannot be used: {type(error).__name__}; the log says where",), asked=asked, cause=error)
         else:
             self._tell(before, keys_before, waiting, asked=asked)
-        return True
+
+    async def _quiet(self) -> None:
+        """Wait until nobody writes."""
+        for _ in range(_PATIENCE):
+            seen = await asyncio.to_thread(self._files.look)
+            await asyncio.sleep(QUIET_SECONDS)
+            if await asyncio.to_thread(self._files.look) == seen:
+                return
 
     def _keep(self, problems: tuple[str, ...], *, asked: bool, cause: Exception | None = None) -> None:
         state = self._gateway.health.configuration
@@ -213,19 +227,10 @@ def _keys(gateway: Gateway) -> dict[str, VerificationKey]:
     }
 
 
-_Mark = tuple[int, ...]
-_UNSEEN: _Mark = ()
-
-
 def _mark(file: Path) -> _Mark:
-    """What differs when a file does, or why it cannot be looked at.
-
-    A file that was written a moment ago may be written again without a new time or size: it is marked as fresh, which
-    it will not be at the next look.
-    """
+    """What differs when a file does, or why it cannot be looked at. A link is what it leads to."""
     try:
         found = file.stat()
     except (OSError, ValueError) as error:
         return (getattr(error, "errno", None) or 0,)
-    fresh = 0 <= time.time_ns() - found.st_ctime_ns < _FRESH_NANOSECONDS
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, fresh)
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
