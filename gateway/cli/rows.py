@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from gateway.checking.row import Row
 
 _MARKS = {Outcome.PASSED: "ok", Outcome.WARNING: "warning", Outcome.FAILED: "FAILED", Outcome.NOT_PERFORMED: "-"}
+_TOTALS = {
+    Outcome.PASSED: "passed",
+    Outcome.WARNING: "with a warning",
+    Outcome.FAILED: "failed",
+    Outcome.NOT_PERFORMED: "not performed",
+}
 
 
 def tell_rows(rows: Sequence[Row], *, as_json: bool) -> None:
@@ -30,11 +36,8 @@ def tell_rows(rows: Sequence[Row], *, as_json: bool) -> None:
             ("", "check", "expected", "found", "ms"),
             [(_MARKS[row.outcome], row.name, row.expected, row.found, f"{1000 * row.seconds:.0f}") for row in rows],
         )
-        for outcome, what in (
-            (Outcome.FAILED, "failed"),
-            (Outcome.WARNING, "warning"),
-            (Outcome.NOT_PERFORMED, "not performed"),
-        ):
+        for outcome in (Outcome.FAILED, Outcome.WARNING, Outcome.NOT_PERFORMED):
+            what = outcome.value.replace("_", " ")
             hints: dict[str, list[str]] = {}
             for row in rows:
                 if row.outcome is outcome and row.hint:
@@ -42,6 +45,6 @@ def tell_rows(rows: Sequence[Row], *, as_json: bool) -> None:
             for hint, names in hints.items():
                 more = f" and {len(names) - 3} more" if len(names) > 3 else ""
                 say(f"{what}: {', '.join(names[:3])}{more}: {hint}")
-        say(", ".join(f"{counts[outcome]} {outcome.value.replace('_', ' ')}" for outcome in Outcome))
+        say(", ".join(f"{counts[outcome]} {what}" for outcome, what in _TOTALS.items()))
     if counts[Outcome.FAILED]:
         raise typer.Exit(FOUND_WANTING)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.checking.row import Outcome, Row, failed, not_performed, passed, verdict, warning
 from gateway.checking.staging.logins import is_no_store
+from gateway.checking.staging.site import Unreachable
 from gateway.errors import Code
 from gateway.identity.broken import CATALOGUE
 from gateway.web.problems import forward_auth_status, status_of
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from gateway.checking.staging.site import Reply
     from gateway.checking.staging.subject import Subject
     from gateway.identity.broken import BrokenToken
+
+_PATIENCE = 3
+"""Answers that may fail to come, one after the other, before no more are waited for."""
 
 _HEADER_LIMIT = 4000
 """Bytes of a token that every proxy lets through in a header; a longer one is sent in the body."""
@@ -32,30 +36,42 @@ def check_nobody(subject: Subject) -> Row:
 
 def check_broken_tokens(subject: Subject, *, forward_auth: bool) -> Iterator[Row]:
     """A row for every broken token, and one for what `/auth` says to all of them when that can be asked."""
-    compared, disagreed = 0, []
+    compared, silent = 0, 0
+    disagreed: list[str] = []
     for slug, broken in CATALOGUE.items():
         signer = subject.signer(time.time())
-        name = f"broken: {slug}"
-        code = broken.code_for(signer)
+        name, code = f"broken: {slug}", broken.code_for(signer)
         expected = f"{status_of(code)} {code}"
-        unsuited = broken.unsuited(signer)
-        if unsuited is not None:
-            yield not_performed(name, expected, unsuited, "--issuer with one that it suits")
+        why = broken.unsuited(signer)
+        if why is not None or silent >= _PATIENCE:
+            hint = "--issuer with one that it suits" if why else "mend that first"
+            yield not_performed(name, expected, why or "the gateway answers no more", hint)
             continue
         token = broken.make(signer)
-        in_header = _fits_a_header(token)
-        reply = _presented(subject, token, in_header=in_header)
+        try:
+            reply = _presented(subject, token)
+        except Unreachable as error:
+            silent += 1
+            yield failed(name, expected, f"no answer: {error}")
+            continue
+        silent = 0
         yield _judged(name, expected, reply, code, broken)
-        if forward_auth and in_header and reply.member("verified") is not False:
+        if forward_auth and _fits_a_header(token) and reply.member("verified") is not False:
             compared += 1
-            verdicts = subject.forward_auth(token.decode())
+            try:
+                verdicts = subject.forward_auth(token.decode())
+            except Unreachable as error:
+                disagreed.append(f"{slug}: {reply.told} and no answer ({error})")
+                forward_auth = False
+                continue
             if (verdicts.status, verdicts.code) != _at_forward_auth(reply):
                 disagreed.append(f"{slug}: {reply.told} and {verdicts.told}")
     yield _agreement(compared, disagreed)
 
 
-def _presented(subject: Subject, token: bytes, *, in_header: bool) -> Reply:
-    return subject.login(token.decode()) if in_header else subject.login_in_body(token.decode("latin-1"))
+def _presented(subject: Subject, token: bytes) -> Reply:
+    """Login with the token in a header where it fits, else in the body."""
+    return subject.login(token.decode()) if _fits_a_header(token) else subject.login_in_body(token.decode("latin-1"))
 
 
 def _judged(name: str, expected: str, reply: Reply, code: Code, broken: BrokenToken) -> Row:
