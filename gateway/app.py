@@ -45,6 +45,7 @@ from gateway.web.headers import IdentityHeaders
 from gateway.web.health import Health
 from gateway.web.messenger import Login, Me
 from gateway.web.problems import Problems
+from gateway.web.well_known import WellKnown
 
 if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore
@@ -119,7 +120,7 @@ class Gateway:
             settings=settings,
             authenticator=authenticator,
             endings=create_endings(settings),
-            public=create_public_app(self.health, self.problems),
+            public=create_public_app(self.health, WellKnown(authenticator.verifier.all_issuers), self.problems),
             admin=create_admin_app(settings, authenticator, self.health),
         )
 
@@ -170,10 +171,10 @@ def create_endings(settings: Settings) -> tuple[Ending, ...]:
     )
 
 
-def create_public_app(health: Health, problems: Problems) -> ASGIApp:
-    """The public listener behind the decision's addresses: health; nothing else stands there."""
+def create_public_app(health: Health, well_known: WellKnown, problems: Problems) -> ASGIApp:
+    """The public listener behind the decision's addresses: health, our public keys; nothing else stands there."""
     handlers = {404: problems.not_found, 405: problems.not_found}
-    return _exact(Starlette(routes=health.routes(), exception_handlers=handlers))
+    return _exact(Starlette(routes=[*health.routes(), *well_known.routes()], exception_handlers=handlers))
 
 
 def create_admin_app(settings: Settings, authenticator: Authenticator, health: Health) -> ASGIApp:

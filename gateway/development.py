@@ -1,13 +1,16 @@
 """Development mode: a gateway that works at once, for one developer on one machine.
 
-The folder (mode 0700) holds a messenger secret, the key of a local issuer with its public half, an access token and the
-contacts. What is there is used again, so ids and tokens outlive a restart. It listens on loopback only.
+The folder (mode 0700) holds the keyrings of a messenger and of a local issuer, an access token and the contacts. What
+is there is used again, so ids and tokens outlive a restart. It listens on loopback only.
+
+The local issuer's `iss` is the address that is served, for its keys stand there. The folder remembers this address, so
+that a command in another terminal speaks of the same issuer.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +21,20 @@ from gateway.contacts.access_token import AccessToken, Scope, digest_of, mint_ac
 from gateway.contacts.database.stores import store_for
 from gateway.errors import SettingsInvalid
 from gateway.settings import Settings, settings_from
+from gateway.settings.model import PublicSettings
 from keys.files import read_secret_file, write_private
-from keys.jwk import generate_signing_key, signing_key_from_pem
+from keys.keyring_file import change_keyring
+from keys.rotation import added, new_entry, new_material
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gateway.contacts.store import ContactStore, ContactTransaction
+    from keys.keyring import Keyring
 
 WORKSPACE = "dev"
-LOCAL_ISSUER = "http://127.0.0.1:8080"
 LOCAL_AUDIENCE = "messenger"
+_MESSENGER_KID = "dev"
 
 
 class DevelopmentSettings(Settings):
@@ -45,24 +51,25 @@ class DevelopmentSettings(Settings):
 
 
 class DevelopmentFolder(Struct, frozen=True):
-    """The files of development mode."""
+    """The files of development mode; `bind` is where its public listener is, unless a setting says otherwise."""
 
     path: Path
+    bind: str = PublicSettings().bind
 
     @property
-    def messenger_secret(self) -> Path:
-        """The shared secret of the issuer `messenger`."""
-        return self.path / "messenger-secret"
+    def messenger_keyring(self) -> Path:
+        """The shared secrets of the issuer `messenger`."""
+        return self.path / "messenger-keyring.json"
 
     @property
-    def local_key(self) -> Path:
-        """The private ES256 key of the issuer `local`."""
-        return self.path / "local-key.pem"
+    def local_keyring(self) -> Path:
+        """The key pairs of the issuer `local`."""
+        return self.path / "local-keyring.json"
 
     @property
-    def local_jwks(self) -> Path:
-        """Its public half."""
-        return self.path / "local-jwks.json"
+    def address(self) -> Path:
+        """Where the public listener was bound last."""
+        return self.path / "address"
 
     @property
     def access_token(self) -> Path:
@@ -77,29 +84,40 @@ class DevelopmentFolder(Struct, frozen=True):
     @property
     def exists(self) -> bool:
         """Whether development mode has been here."""
-        return self.messenger_secret.exists() and self.local_key.exists() and self.local_jwks.exists()
+        return self.messenger_keyring.exists() and self.local_keyring.exists()
+
+    def as_served(self) -> DevelopmentFolder:
+        """The same folder, with the public listener where it was bound last."""
+        return DevelopmentFolder(self.path, read_secret_file(self.address)) if self.address.exists() else self
+
+    def remember(self, bind: str) -> None:
+        """Keep where the public listener is bound."""
+        if self.as_served().bind != bind:
+            write_private(self.address, bind.encode() + b"\n")
 
     def settings(self, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
         """The settings of development mode; `SettingsInvalid` when a listener would be reachable from elsewhere."""
-        return settings_from(self.tables(), environ, overrides, DevelopmentSettings)
+        settings = settings_from(self.tables(), environ, overrides, DevelopmentSettings)
+        bind = settings.public.bind
+        if bind == self.bind:
+            return settings
+        return DevelopmentFolder(self.path, bind).settings(environ, overrides)
 
-    def prepare(self, random_bytes: Callable[[int], bytes]) -> None:
+    def prepare(self, random_bytes: Callable[[int], bytes], clock: Callable[[], float] = time.time) -> None:
         """Make what is missing, all of it for its owner alone; `SettingsInvalid` when others can enter the folder.
 
-        A folder that stands already is somebody's: its mode is not changed behind his back.
+        A folder that stands already is somebody's: its mode is not changed behind his back. The secret and the key of
+        earlier versions, which lay in files of their own, go into the keyrings, so that their tokens stay good.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.path.stat().st_mode & 0o077:
             raise SettingsInvalid(
                 [f"{self.path}: others can enter it; `chmod 700 {self.path}`, or start in a folder without one"]
             )
-        if not self.messenger_secret.exists():
-            write_private(self.messenger_secret, random_bytes(32).hex().encode() + b"\n")
-        if not self.local_key.exists():
-            write_private(self.local_key, generate_signing_key("ES256").private_pem())
-        if not self.local_jwks.exists():
-            key = signing_key_from_pem(self.local_key.read_bytes(), "ES256")
-            write_private(self.local_jwks, json.dumps({"keys": [key.public_jwk()]}, indent=1).encode() + b"\n")
+        before = self.path / "messenger-secret"
+        self._make(self.messenger_keyring, "HS256", _MESSENGER_KID, before, random_bytes, int(clock()))
+        self._make(self.local_keyring, "ES256", None, self.path / "local-key.pem", random_bytes, int(clock()))
+        (self.path / "local-jwks.json").unlink(missing_ok=True)
 
     async def prepare_store(self, url: str, random_bytes: Callable[[int], bytes], now: float) -> str:
         """Migrate the store and see that it knows the access token; return the token's secret."""
@@ -135,10 +153,26 @@ class DevelopmentFolder(Struct, frozen=True):
         await store.write(insert)
         return secret
 
+    @staticmethod
+    def _make(  # noqa: PLR0913, PLR0917 - what a first key is made of
+        path: Path, algorithm: str, kid: str | None, before: Path, random_bytes: Callable[[int], bytes], now: int
+    ) -> None:
+        """Make a keyring, with the key of an earlier version or a new one; drop the earlier file once it is in."""
+        if not path.exists():
+
+            def first(keyring: Keyring) -> Keyring:
+                if keyring.keys:  # somebody else came first
+                    return keyring
+                material = read_secret_file(before) if before.exists() else new_material(algorithm, random_bytes)
+                return added(keyring, new_entry(keyring, algorithm, material, now, kid=kid), now)
+
+            change_keyring(path, first)
+        before.unlink(missing_ok=True)
+
     def tables(self) -> dict[str, Any]:
         """What a `gateway.toml` of development mode would hold."""
         return {
-            "public": {"default_workspace": WORKSPACE},
+            "public": {"bind": self.bind, "default_workspace": WORKSPACE},
             "store": {"url": f"sqlite:///{self.contacts}"},
             "log_level": "warning",
             "workspaces": {
@@ -147,16 +181,15 @@ class DevelopmentFolder(Struct, frozen=True):
                         {
                             "name": "messenger",
                             "profile": "intercom",
-                            "secrets": [{"id": "dev", "secret_file": str(self.messenger_secret)}],
+                            "keyring": str(self.messenger_keyring),
                         },
                         {
                             "name": "local",
                             "profile": "oidc",
-                            "issuer": LOCAL_ISSUER,
+                            "issuer": f"http://{self.bind}",
                             "audience": [LOCAL_AUDIENCE],
                             "algorithms": ["ES256"],
-                            "jwks_file": str(self.local_jwks),
-                            "signing_key_file": str(self.local_key),
+                            "keyring": str(self.local_keyring),
                             "user_id_claim": "user_id",
                             "email_authoritative": True,
                         },

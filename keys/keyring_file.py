@@ -25,8 +25,8 @@ def change_keyring(path: Path, change: Callable[[Keyring], Keyring], *, expect: 
     """Compare and swap: apply a change to the keyring whose version is `expect` (None: whichever stands), write it.
 
     A file that is not there yet is a keyring of version 0. Its folder is made, for its owner alone. What changes
-    nothing writes nothing. Returns what stands then; raises `KeyringChanged`, or whatever `change` raises, and leaves the file
-    as it was.
+    nothing writes nothing. Returns what stands then; raises `KeyringChanged`, or whatever `change` raises, and leaves
+    the file as it was.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = path.resolve()  # a link stays one

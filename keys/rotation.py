@@ -35,7 +35,10 @@ def new_material(algorithm: str, random_bytes: Callable[[int], bytes]) -> str:
     """A new private key in PEM, or a new secret: as many random bytes as its hash has, in hex."""
     if algorithm in HMAC:
         return random_bytes(_SECRET_BYTES[algorithm]).hex()
-    return generate_signing_key(algorithm).private_pem().decode()
+    key = generate_signing_key(algorithm)
+    while (key.kid or "").startswith("-"):  # on a command line it would be taken for an option
+        key = generate_signing_key(algorithm)
+    return key.private_pem().decode()
 
 
 def new_entry(  # noqa: PLR0913 - what a key is, and in which keyring

@@ -38,6 +38,7 @@ class LazyCommands(TyperGroup):
         "doctor": "Check the installation on this machine; nothing is changed.",
         "token": "Make tokens for tests, and explain any token.",
         "access-token": "Create, list and revoke the access tokens of the admin listener.",
+        "keys": "List the keys of every issuer; make, rotate and retire our own.",
         "contacts": "Look at the records of people.",
         "db": "Make, update and check the store of contacts.",
         "config": "Check and show the configuration.",

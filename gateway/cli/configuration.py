@@ -45,8 +45,10 @@ def source_for(config: Path | None, overrides: Mapping[str, Any] | None = None) 
 def settings_for(config: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
     """The settings that a command works with; `SettingsInvalid`, or `CommandFailed` when there are none."""
     source = source_for(config, overrides)
-    if source.development is None or source.development.exists:
+    if source.development is None:
         return source.load(os.environ)
+    if source.development.exists:
+        return source.development.as_served().settings(os.environ, overrides)
     raise CommandFailed(
         "there is no configuration here",
         hint="`gateway serve` starts development mode, `gateway init` writes a gateway.toml",

@@ -77,6 +77,7 @@ def _overrides(public: str | None, admin: str | None, workers: int | None, *, ex
 
 def _development(settings: Settings) -> str:
     """Prepare the store of development mode; return what to print once it listens."""
+    DEVELOPMENT.remember(settings.public.bind)
     access_token = asyncio.run(DEVELOPMENT.prepare_store(settings.store.url, os.urandom, time.time()))
     issuer, key = signing_issuer(settings, WORKSPACE, name="messenger")
     claims = token_claims(issuer, user_id="user-1", email="ada@example.com")

@@ -1,0 +1,121 @@
+"""What the commands of `gateway keys` share: which keyring is meant, what may be in it, and how its keys are shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from msgspec import Struct
+
+from gateway.cli.configuration import settings_for, workspace_of
+from gateway.cli.output import WRONG_USE, CommandFailed, checked_text, moment
+from gateway.identity.platforms import Platform
+from gateway.settings import IssuerSettings, is_name
+from gateway.trust import claim_policy
+from keys.jwk import HMAC
+from keys.keyring import load_keyring
+
+if TYPE_CHECKING:
+    from keys.keyring import Keyring, KeyringEntry
+
+IssuerName = Annotated[str, typer.Argument(metavar="ISSUER", help="The issuer, by name.")]
+KeyId = Annotated[str | None, typer.Option("--id", help="What the secret is called; else its day.", show_default=False)]
+Platforms = Annotated[
+    list[Platform] | None,
+    typer.Option("--platform", help="Where a secret is accepted; may be given again.", show_default="everywhere"),
+]
+
+
+class OwnIssuer(Struct, frozen=True):
+    """An issuer whose keys are ours, and the file in which they lie."""
+
+    workspace: str
+    issuer: IssuerSettings
+    path: Path
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether it signs with shared secrets."""
+        return HMAC.issuperset(self.issuer.algorithms)
+
+    @property
+    def tokens_live(self) -> int | None:
+        """Seconds from a token's signature until it is dead, leeway included; None when that may be never."""
+        policy = claim_policy(self.issuer)
+        if policy.max_lifetime is None or not policy.require_exp:
+            return None
+        return int(policy.max_lifetime + policy.leeway)
+
+    def algorithm(self, wanted: str | None) -> str:
+        """The algorithm of a new key: one of the issuer's."""
+        if wanted is not None and wanted not in self.issuer.algorithms:
+            raise CommandFailed(
+                f"the issuer {self.issuer.name} does not list {wanted}",
+                hint=f"--alg with one of {', '.join(self.issuer.algorithms)}, or add it to its algorithms first",
+            )
+        return wanted or self.issuer.algorithms[0]
+
+    def load(self) -> Keyring:
+        """The keyring as it lies there; `CommandFailed` when none was made yet."""
+        if not self.path.exists():
+            raise CommandFailed(
+                f"{self.path}: there is no keyring yet",
+                hint=f"`gateway keys generate {self.issuer.name}` makes its first key",
+            )
+        return load_keyring(self.path)
+
+    def plain(self, keyring: Keyring, entry: KeyringEntry, now: float) -> dict[str, Any]:
+        """What a command that changed a keyring prints as JSON."""
+        return {
+            "workspace": self.workspace,
+            "issuer": self.issuer.name,
+            "keyring": str(self.path),
+            "version": keyring.version,
+            "key": plain_key(keyring, entry, now),
+        }
+
+
+def own_issuer(config: Path | None, workspace: str | None, name: str) -> OwnIssuer:
+    """The issuer of this name in the workspace; `CommandFailed` unless it has a keyring."""
+    settings = settings_for(config)
+    app_id = workspace_of(settings, workspace)
+    issuers = settings.workspaces[app_id].issuers
+    issuer = next((one for one in issuers if one.name == checked_text(name)), None)
+    if issuer is None:
+        raise CommandFailed(
+            f"the workspace {app_id} has no issuer {name}",
+            hint=f"it has {', '.join(one.name for one in issuers)}",
+        )
+    if issuer.keyring is None:
+        raise CommandFailed(
+            f"the issuer {name} has no keyring: its keys lie elsewhere",
+            hint='`gateway keys list` shows where; `keyring = "PATH"` in its place makes them ours',
+        )
+    return OwnIssuer(app_id, issuer, issuer.keyring)
+
+
+def checked_id(kid: str | None) -> str | None:
+    """The id that a secret shall have."""
+    if kid is not None and not is_name(kid):
+        raise CommandFailed("an id has 1 to 64 letters, digits, dashes, dots and underscores", exit_code=WRONG_USE)
+    return kid
+
+
+def plain_key(keyring: Keyring, entry: KeyringEntry, now: float) -> dict[str, Any]:
+    """Everything about a key but its material."""
+    return {
+        "kid": entry.kid,
+        "algorithms": [entry.alg],
+        "platforms": list(entry.platforms),
+        "state": keyring.state(entry, now).value,
+        "created_at": entry.created_at,
+        "signs_from": entry.signs_from,
+        "signs_until": entry.signs_until,
+        "ends_at": entry.ends_at,
+    }
+
+
+def since(now: int, then: int) -> str:
+    """A moment to come, in words: now, or when."""
+    return "now" if then <= now else f"from {moment(then)}"
