@@ -20,12 +20,13 @@ from gateway.contacts.rollout import EnforcementCounter
 from gateway.identity.platforms import Platform
 from gateway.identity.verifier import TokenVerifier
 from gateway.settings import Settings, load_settings
-from gateway.trust import KeySources, id_rules, resolution_policies, trusted_issuers
+from gateway.trust import KeySources, default_workspace, enforcement_of, id_rules, resolution_policies, trusted_issuers
 from gateway.web.admin.access import AccessTokenMiddleware
 from gateway.web.admin.attached_api import AttachedApi
 from gateway.web.admin.contacts_api import ContactsApi
 from gateway.web.admin.data_attributes_api import DataAttributesApi
 from gateway.web.admin.duplicates_api import DuplicatesApi
+from gateway.web.admin.enforcement_api import EnforcementApi
 from gateway.web.admin.errors import HANDLERS
 from gateway.web.admin.history_api import HistoryApi
 from gateway.web.admin.imports_api import ImportsApi
@@ -39,7 +40,6 @@ from gateway.web.admin.visitors_api import VisitorsApi
 from gateway.web.authentication import Authenticator
 from gateway.web.carrier import DecisionCarrier, Pivot
 from gateway.web.decision import Decision, Ending
-from gateway.web.enforcement import Enforcement
 from gateway.web.forward_auth import ForwardAuth
 from gateway.web.headers import IdentityHeaders
 from gateway.web.health import Health
@@ -140,19 +140,14 @@ def create_authenticator(
     settings = config if isinstance(config, Settings) else load_settings(Path(config), os.environ)
     issuers = trusted_issuers(settings, sources)
     store = store or store_for(settings.store.url)
-    default_workspace = settings.public.default_workspace or _only_one(settings)
     return Authenticator(
         verifier=TokenVerifier(issuers, time.time),
         resolver=Resolver(store, resolution_policies(settings), time.time, os.urandom),
         store=store,
         clock=time.time,
         generation=os.urandom(16),
-        default_workspace=default_workspace,
-        enforcement=Enforcement(
-            {app_id: workspace.enforcement.modes() for app_id, workspace in settings.workspaces.items()},
-            counter or EnforcementCounter(store, time.time),
-            default_workspace=default_workspace,
-        ),
+        default_workspace=default_workspace(settings),
+        enforcement=enforcement_of(settings, counter or EnforcementCounter(store, time.time)),
     )
 
 
@@ -189,6 +184,7 @@ def create_admin_app(settings: Settings, authenticator: Authenticator, health: H
         AttachedApi(*shared),
         LifecycleApi(*shared),
         DuplicatesApi(*shared),
+        EnforcementApi(*shared, authenticator.enforcement),
         ImportsApi(*shared, settings.store.url),
         HistoryApi(*shared),
         InspectApi(*shared, authenticator.verifier, resolution_policies(settings)),
@@ -207,7 +203,3 @@ def _exact(app: Starlette) -> Starlette:
     """Without redirects to a path's other spelling: their target would be made of the client's own `Host` (A21)."""
     app.router.redirect_slashes = False
     return app
-
-
-def _only_one(settings: Settings) -> str | None:
-    return next(iter(settings.workspaces)) if len(settings.workspaces) == 1 else None

@@ -16,6 +16,7 @@ from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.placeholders import placeholder_spelling
 from gateway.identity.principal import IdRules
 from gateway.settings import LONGEST_LIFETIME, ArchivedLogin, FirstSight, Profile, place
+from gateway.web.enforcement import Enforcement
 from keys.destinations import Destinations
 from keys.errors import KeyMaterialError
 from keys.files import load_jwks_file, load_pem_file
@@ -28,6 +29,7 @@ from keys.remote import Environment, Publisher, RemoteKeySet, Timing
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Iterator
 
+    from gateway.contacts.rollout import EnforcementCounter
     from gateway.settings import IssuerSettings, Settings
     from keys.fetching import Document
     from keys.jwk import VerificationKey
@@ -150,6 +152,18 @@ def resolution_policies(settings: Settings) -> dict[str, ResolutionPolicy]:
         )
         for app_id, workspace in settings.workspaces.items()
     }
+
+
+def default_workspace(settings: Settings) -> str | None:
+    """The workspace of a request that names none: the one that is set, else the only one."""
+    only = next(iter(settings.workspaces)) if len(settings.workspaces) == 1 else None
+    return settings.public.default_workspace or only
+
+
+def enforcement_of(settings: Settings, counter: EnforcementCounter | None = None) -> Enforcement:
+    """On which platforms of which workspaces verification is enforced."""
+    modes = {app_id: workspace.enforcement.modes() for app_id, workspace in settings.workspaces.items()}
+    return Enforcement(modes, counter, default_workspace=default_workspace(settings))
 
 
 def claim_policy(issuer: IssuerSettings) -> ClaimPolicy:

@@ -33,12 +33,13 @@ class LazyCommands(TyperGroup):
 
     listed: ClassVar = {
         "serve": "Run the gateway; without any configuration, in development mode.",
-        "init": "Write a configuration for production to begin with, and the secret that it needs.",
+        "init": "Write a configuration for production to begin with, and the keyring that it needs.",
         "check": "Check a running gateway from outside, as before a release.",
         "doctor": "Check the installation on this machine; nothing is changed.",
         "token": "Make tokens for tests, and explain any token.",
         "access-token": "Create, list and revoke the access tokens of the admin listener.",
         "keys": "List the keys of every issuer; make, rotate and retire our own.",
+        "enforcement": "See what enforcing verification would break.",
         "contacts": "Look at the records of people.",
         "db": "Make, update and check the store of contacts.",
         "config": "Check and show the configuration.",

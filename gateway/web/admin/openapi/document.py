@@ -14,6 +14,7 @@ from gateway.web.admin.openapi.attached import ATTACHED
 from gateway.web.admin.openapi.contacts import CONTACTS
 from gateway.web.admin.openapi.data_attributes import ATTRIBUTE_ID, DATA_ATTRIBUTES
 from gateway.web.admin.openapi.duplicates import DUPLICATES
+from gateway.web.admin.openapi.enforcement import ENFORCEMENT
 from gateway.web.admin.openapi.health import HEALTH
 from gateway.web.admin.openapi.history import HISTORY
 from gateway.web.admin.openapi.imports import IMPORTS
@@ -42,6 +43,7 @@ NOUNS: Sequence[Noun] = (
     SEARCH,
     LIFECYCLE,
     DUPLICATES,
+    ENFORCEMENT,
     HISTORY,
     MERGES,
     IMPORTS,
