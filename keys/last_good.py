@@ -37,16 +37,11 @@ class LastGoodSet(Struct, frozen=True):
         `now` is the wall clock: seconds since 1970.
         """
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            content = _read_own(self.path)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise KeyMaterialError(f"the saved set cannot be read ({error.strerror})") from error
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o022 or found.st_uid not in {0, os.geteuid()}:
-                raise KeyMaterialError("the saved set is no file of ours alone")
-            content = file.read(2 * DOCUMENT_LIMIT)
         saved = strict_json(content)
         saved_at = saved.get("saved_at") if isinstance(saved, dict) else None
         if type(saved_at) is not int or not 0 <= saved_at <= now + _FORWARD:
@@ -63,6 +58,19 @@ class LastGoodSet(Struct, frozen=True):
 def last_good_set(folder: Path, *names: str) -> LastGoodSet:
     """The file of the set with these names: the workspace, the issuer, where it is published."""
     return LastGoodSet(folder / f"remote-{_digest(names)[:32]}.json")
+
+
+def _read_own(path: Path) -> bytes:
+    """The bytes of a regular file that nobody else can have written: neither through a link, nor into a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o022 or found.st_uid not in {0, os.geteuid()}:
+            raise KeyMaterialError("the saved set is no file of ours alone")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(2 * DOCUMENT_LIMIT)
+    finally:
+        os.close(descriptor)
 
 
 def _digest(parts: Sequence[str]) -> str:

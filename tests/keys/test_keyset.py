@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from keys.errors import KeyMaterialError
 from keys.jwk import VerificationKey, generate_signing_key, key_from_jwk
 from keys.keyset import MAX_KEYS, KeySet
+from tests.keys.conformance_key_source import KeySourceConformance
+
+if TYPE_CHECKING:
+    from keys.jwk import SigningKey
 
 JWK = {name: value for name, value in generate_signing_key("Ed25519").public_jwk().items() if name != "kid"}
 
@@ -54,3 +60,10 @@ def test_an_empty_set_finds_nothing() -> None:
     """No keys: nothing verifies (the verifier makes an outage of it, never a verdict)."""
     assert KeySet([]).find(None) == ()
     assert KeySet([]).find("a") == ()
+
+
+class TestKeySet(KeySourceConformance):
+    """Given keys, by the suite of every key source."""
+
+    async def source(self, *keys: SigningKey) -> KeySet:
+        return KeySet([key_from_jwk(one.public_jwk()) for one in keys])
