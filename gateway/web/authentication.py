@@ -2,10 +2,10 @@
 
 A verified token is remembered under a SHA-256 over length-prefixed (workspace, platform, configuration generation,
 token), so that no token is kept, no two can be mistaken for each other, and what a secret of one platform verified is
-not taken for verified by another one's (advisories B09, B10): its principal, never past its `exp`, and the identity
-that it resolved to, until the store says that the contact changed. While the store cannot hear of other processes'
-changes, no remembered identity is used, and whether a token was revoked is asked of the store. What a `user_hash`
-proves is not remembered: it costs an HMAC.
+not taken for verified by another one's (advisories B09, B10): its principal, never past its `exp` and never once its
+issuer withdrew a key, and the identity that it resolved to, until the store says that the contact changed. While the
+store cannot hear of other processes' changes, no remembered identity is used, and whether a token was revoked is asked
+of the store. What a `user_hash` proves is not remembered: it costs an HMAC.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gateway.identity.user_hash import UnverifiedUserHash
     from gateway.identity.verifier import TokenVerifier
     from gateway.web.transport import Answer
+    from keys.keyset import KeySource
 
 CAPACITY = 10_000
 """How many verified tokens, and how many changed contacts, one process remembers."""
@@ -55,12 +56,18 @@ class _Verified:
     """A verified token: its principal, and whom it led to when `asked` changes had been heard of.
 
     It was not revoked when its workspace's `revocable.heard` was `cleared`, nor its contact at that `contacts_heard`.
+    Its issuer's `keys` had lost as many as `withdrawn` when one of them verified it.
     """
 
-    __slots__ = ("asked", "authenticated", "cleared", "contact_cleared", "ends_at", "principal", "revocable")
+    __slots__ = (
+        *("asked", "authenticated", "cleared", "contact_cleared", "ends_at", "keys", "principal", "revocable"),
+        "withdrawn",
+    )
 
-    def __init__(self, principal: Principal, revocable: Heard) -> None:
+    def __init__(self, principal: Principal, keys: KeySource, revocable: Heard) -> None:
         self.principal = principal
+        self.keys = keys
+        self.withdrawn = keys.withdrawn
         self.revocable = revocable
         self.cleared = self.contact_cleared = -1
         self.ends_at = math.inf if principal.expires_at is None else principal.expires_at
@@ -126,25 +133,31 @@ class Authenticator:
         self._opening = asyncio.Lock()
 
     async def open(self) -> None:
-        """Open the store unless it is open, once however many ask; `StoreUnusable` or `Outage` when that fails."""
+        """Open the store unless it is open, once however many ask; `StoreUnusable` or `Outage` when that fails.
+
+        Remote key sets are kept current from now on; for the first keys it waits a moment, no longer.
+        """
         async with self._opening:
             if not self.is_open:
                 await self.store.open()
                 self.store.subscribe(self._changes.hear)
                 await self._revocations.open(self.verifier.workspaces)
+                await asyncio.gather(*(issuer.keys.open() for issuer in self.verifier.all_issuers))
                 if self.enforcement.counter is not None and self.enforcement.counts:
                     self.enforcement.counter.open()
                 self.is_open = True
 
     async def close(self) -> None:
-        """Close the store and forget everything."""
+        """Close the store and forget everything; key sets are fetched no more."""
         self.retire()
+        await asyncio.gather(*(issuer.keys.close() for issuer in self.verifier.all_issuers))
         if self.enforcement.counter is not None:
             await self.enforcement.counter.close()
         await self.store.close()
+        self._opening = asyncio.Lock()  # one that was waited for belongs to its loop; the next life may have another
 
     def retire(self) -> None:
-        """Forget everything, and leave the store to whoever takes this one's place; what is under way still ends."""
+        """Forget everything, and leave store and keys to whoever takes this one's place; what is under way ends."""
         self.is_open = False
         self._verified.clear()
         self._revocations.close()
@@ -247,7 +260,7 @@ class Authenticator:
         key = hasher.digest()
 
         verified = self._verified.get(key)
-        if verified is None or self._clock() >= verified.ends_at:
+        if verified is None or self._clock() >= verified.ends_at or verified.withdrawn != verified.keys.withdrawn:
             verified = self._remember(key, await self.verifier.verify(token, workspace, platform))
         return verified
 
@@ -270,7 +283,8 @@ class Authenticator:
         return not self.store.embedded and asyncio.current_task() is None
 
     def _remember(self, key: bytes, principal: Principal) -> _Verified:
-        verified = self._verified[key] = _Verified(principal, self._revocations.of(principal.workspace))
+        keys = self.verifier.issuer(principal.workspace, principal.issuer).keys
+        verified = self._verified[key] = _Verified(principal, keys, self._revocations.of(principal.workspace))
         if len(self._verified) > self._capacity:
             self._verified.popitem(last=False)
         return verified
