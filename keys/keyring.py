@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from keys.errors import KeyMaterialError
 from keys.files import read_private
-from keys.jwk import HMAC, key_from_jwk, key_from_secret, signing_key_from_pem, signing_key_from_secret
+from keys.jwk import HMAC, key_from_jwk, key_from_secret, signing_key_from_pem, signing_key_from_secret, thumbprint
 from keys.keyset import KeyHealth, KeySet, Standing
 
 if TYPE_CHECKING:
@@ -83,10 +83,7 @@ class KeyringEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """The key to sign with; `KeyMaterialError` when the material is none."""
         if self.is_secret:
             return signing_key_from_secret(self.material, self.kid, self.alg)
-        key = signing_key_from_pem(self.material.encode(), self.alg)
-        if key.kid != self.kid:
-            raise KeyMaterialError(f"the kid {self.kid} is not the thumbprint of its key (RFC 7638)")
-        return key
+        return signing_key_from_pem(self.material.encode(), self.alg, self.kid)
 
     def verification_key(self) -> VerificationKey:
         """The key to verify with; it permits its one algorithm (R7). Raises `KeyMaterialError`."""
@@ -223,13 +220,15 @@ def parse_keyring(content: bytes, path: Path) -> Keyring:
 
 
 def check_keyring(keyring: Keyring) -> None:
-    """Refuse what could never be used: weak or broken keys, two with one kid, secrets beside key pairs."""
+    """Refuse what could never be used: weak or broken keys, a kid that is another key's, secrets beside key pairs."""
     keys = []
     for index, entry in enumerate(keyring.keys):
         try:
             keys.append(entry.verification_key())
         except KeyMaterialError as error:
             raise KeyMaterialError(f"keys[{index}]: {error}") from error
+        if not entry.is_secret and thumbprint(entry.signing_key().public_jwk()) != entry.kid:
+            raise KeyMaterialError(f"keys[{index}]: the kid is not the thumbprint of the key (RFC 7638)")
         if not _KID.fullmatch(entry.kid):
             raise KeyMaterialError(f"keys[{index}]: an id has 1 to 64 letters, digits, dashes, dots and underscores")
     KeySet(keys)

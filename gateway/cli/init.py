@@ -1,8 +1,9 @@
-"""`gateway init`: a configuration for production to begin with, and the secret that it needs."""
+"""`gateway init`: a configuration for production to begin with, and the keyring that it needs."""
 
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
@@ -13,7 +14,8 @@ from gateway.cli.configuration import DEFAULT_CONFIG
 from gateway.cli.output import WRONG_USE, CommandFailed, say, say_json
 from gateway.settings import is_name, load_settings
 from gateway.trust import trusted_issuers
-from keys.files import write_private
+from keys.keyring_file import change_keyring
+from keys.rotation import added, new_entry, new_material
 
 app = group()
 
@@ -21,7 +23,7 @@ _TEMPLATE = """\
 # The gateway's configuration. `gateway config check` names every problem, `gateway config show` what it comes to.
 #
 # Over this file stands the environment: GATEWAY_PUBLIC__BIND=0.0.0.0:8080 sets public.bind, and
-# GATEWAY_WORKSPACES__{upper}__ISSUERS__0__SECRETS__0__SECRET_FILE=/run/secrets/messenger reaches into a list.
+# GATEWAY_WORKSPACES__{upper}__ISSUERS__0__KEYRING=/run/secrets/messenger.json reaches into a list.
 # Files are named relative to the folder of this file. An unknown key is an error.
 
 workers = 1              # processes; each takes about one core
@@ -59,7 +61,8 @@ alarm_window = 86400          # ... within so many seconds raise an alarm
 name = "messenger"
 profile = "intercom"
 production = true             # `gateway token issue` never signs with its secrets
-secrets = [{{ id = "{secret_id}", secret_file = "secrets/{secret_name}", platforms = ["web", "ios", "android"] }}]
+keyring = "secrets/{name}"    # `gateway keys list`, `rotate messenger`, `retire messenger` ...
+# secrets = [{{ id = "1", secret_file = "secrets/messenger", platforms = ["web"] }}]   # in its place: files of your own
 # require_exp = true          # ask for an expiry all the same
 # max_lifetime = 86400        # and for a near one, which asks for an expiry, too
 
@@ -71,7 +74,7 @@ secrets = [{{ id = "{secret_id}", secret_file = "secrets/{secret_name}", platfor
 # issuer = "https://login.example.com"
 # audience = ["messenger"]
 # algorithms = ["ES256"]
-# jwks_file = "login-jwks.json"
+# jwks_url = "https://login.example.com/jwks.json"   # or discovery = true, or jwks_file, or a keyring of your own
 # user_id_claim = "sub"
 # email_authoritative = false   # true: an email that it signs is proven, also without email_verified
 # custom_attributes = ["plan"]  # claims that become custom attributes
@@ -84,34 +87,39 @@ secrets = [{{ id = "{secret_id}", secret_file = "secrets/{secret_name}", platfor
 def init(
     config: Annotated[Path, typer.Option("--config", "-c", help="The file to write.")] = DEFAULT_CONFIG,
     app_id: Annotated[str, typer.Option(help="The app_id of the workspace.")] = "acme",
-    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there, the secret too.")] = False,  # noqa: FBT002
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there, the keyring too.")] = False,  # noqa: FBT002
     as_json: AsJson = False,  # noqa: FBT002 - an option's default
 ) -> None:
-    """Write a commented gateway.toml for production and the secret file that it names (mode 0600)."""
+    """Write a commented gateway.toml for production and the keyring that it names (mode 0600), with one secret."""
     if not is_name(app_id):
         raise CommandFailed("an app_id has letters, digits, dashes, dots and underscores", exit_code=WRONG_USE)
-    secret_id = "1"  # noqa: S105 - its name
-    secret_name = f"{app_id}-messenger-{secret_id}"
-    secret = config.parent / "secrets" / secret_name
-    standing = [str(path) for path in (config, secret) if path.exists()]
+    name = f"{app_id}-messenger.json"
+    path = config.parent / "secrets" / name
+    standing = [str(one) for one in (config, path) if one.exists()]
     if standing and not force:
         raise CommandFailed(
             f"{' and '.join(standing)} would be overwritten",
             hint="--force overwrites; tokens signed with the old secret are then refused",
         )
-    secret.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     quoted = f'"{app_id}"' if "." in app_id else app_id
     text = _TEMPLATE.replace("workspaces.{app_id}", "workspaces.{quoted}").format(
-        app_id=app_id, quoted=quoted, upper=app_id.upper(), secret_id=secret_id, secret_name=secret_name
+        app_id=app_id, quoted=quoted, upper=app_id.upper(), name=name
     )
+    config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(text, encoding="utf-8")
-    write_private(secret, os.urandom(32).hex().encode() + b"\n")  # last: an old one is lost with it
+    path.unlink(missing_ok=True)  # late: an old secret is lost with it
+    now = int(time.time())
+    material = new_material("HS256", os.urandom)
+    keyring = change_keyring(path, lambda empty: added(empty, new_entry(empty, "HS256", material, now), now), expect=0)
     trusted_issuers(load_settings(config, {}))  # what was written is good
+    kid = keyring.keys[0].kid
     if as_json:
-        say_json({"config": str(config), "secrets": [str(secret)]})
+        say_json({"config": str(config), "keyring": str(path), "kid": kid})
         return
+    options = "" if config == DEFAULT_CONFIG else f" --config {config}"
     say(
         f"wrote {config}",
-        f"wrote {secret}: give it to the back end that signs the tokens of your messenger",
-        f"next: gateway db migrate --config {config}, then gateway serve --config {config}",
+        f"wrote {path}: the secrets of your messenger, at first one, called {kid}",
+        f"next: gateway keys export messenger --private {kid} --output FILE{options}, for the back end that signs",
+        f"then: gateway db migrate --config {config}, and gateway serve --config {config}",
     )

@@ -14,9 +14,12 @@ from keys.jwk import key_from_jwk, public_jwk, signing_key_from_pem, thumbprint
 from keys.keyring import Keyring, KeyringEntry, KeyringSource, KeyState, encode_keyring, load_keyring
 from keys.rotation import new_material
 from tests.awaited import at_once
+from tests.keys.conformance_key_source import KeySourceConformance
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from keys.jwk import SigningKey
 
 NOW = 1_790_000_000
 SECRET = "Zj3#k9Qw-Zk4$l0Rx_Al5%m1Sy+Bm6&n2Tz"
@@ -134,7 +137,10 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "odd id": ({"version": 1, "keys": [{**GOOD, "kid": "a b"}]}, r"keys\[0\]: an id has"),
     "two with one kid": ({"version": 1, "keys": [GOOD, {**GOOD, "material": SECRET[::-1]}]}, "two keys have the same"),
     "secrets beside key pairs": ({"version": 1, "keys": [GOOD, plain(pair())]}, "never share a keyring"),
-    "kid of another key": ({"version": 1, "keys": [plain(pair(), kid=pair().kid)]}, r"not the thumbprint"),
+    "kid of another key": (
+        {"version": 1, "keys": [plain(pair(), kid=pair().kid)]},
+        r"keys\[0\]: the kid is not the thumbprint",
+    ),
     "key of another algorithm": ({"version": 1, "keys": [plain(pair("RS256"), alg="ES256")]}, "does not suit ES256"),
     "too many": ({"version": 1, "keys": [plain(secret(f"k{number}")) for number in range(65)]}, "at most 64 keys"),
 }
@@ -225,3 +231,22 @@ def test_r11_what_is_published_is_public() -> None:
     assert jwk.keys() == {"kty", "n", "e", "kid", "alg", "use"}
     with pytest.raises(KeyMaterialError, match="no public half"):
         Keyring(1, (secret(),)).public_jwks(NOW)
+
+
+class TestKeyringSource(KeySourceConformance):
+    """A keyring, by the suite of every key source."""
+
+    async def source(self, *keys: SigningKey) -> KeyringSource:
+        entries = [pair(kid=key.kid, material=key.private_pem().decode()) for key in keys]
+        return KeyringSource(Keyring(1, tuple(entries)), Clock())
+
+
+def test_who_remembers_a_token_hears_that_its_key_ended() -> None:
+    """`withdrawn` grows when a key ends, also when nobody has asked for a key meanwhile."""
+    clock = Clock()
+    source = KeyringSource(Keyring(1, (pair(ends_at=NOW + 10), pair(ends_at=NOW + 20), pair())), clock)
+    seen = []
+    for after in (0, 9, 10, 19, 20, 1000):
+        clock.now = NOW + after
+        seen.append(source.withdrawn)
+    assert seen == [0, 0, 1, 1, 2, 2]
