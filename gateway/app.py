@@ -43,6 +43,7 @@ from gateway.web.decision import Decision, Ending
 from gateway.web.forward_auth import ForwardAuth
 from gateway.web.headers import IdentityHeaders
 from gateway.web.health import Health
+from gateway.web.logout import Logout
 from gateway.web.messenger import Login, Me
 from gateway.web.problems import Problems
 from gateway.web.well_known import WellKnown
@@ -98,11 +99,13 @@ class Gateway:
         What only a new process can change (`store`, the addresses, the lane, ...) is not looked at. Raises
         `SettingsInvalid` or `Outage` when the settings cannot be used; then everything stays as it was.
         """
-        now = self._configure(settings)
+        now = None
         try:
+            now = self._configure(settings)
             await now.authenticator.open()
         except BaseException:
-            now.authenticator.retire()
+            if now is not None:
+                now.authenticator.retire()
             await self.sources.settle(self.authenticator.verifier.all_issuers)
             raise
         # No request can come in between: there is no waiting from here on.
@@ -157,6 +160,7 @@ def create_endings(settings: Settings) -> tuple[Ending, ...]:
     return (
         Login(),
         Me(),
+        Logout(),
         ForwardAuth(identity_headers),
         *(
             ForwardAuth(identity_headers, app_id, platform)

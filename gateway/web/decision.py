@@ -8,7 +8,7 @@ of the way of a request (design section 3); steps 2 to 10 are the authenticator'
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -65,6 +65,14 @@ class Ending(Protocol):
         """The answer for a request that passes although nobody is proven by it: it names nobody."""
 
 
+@runtime_checkable
+class Acting(Protocol):
+    """What an ending is, besides, that does something with a token instead of welcoming whom it leads to."""
+
+    async def act(self, authenticator: Authenticator, presented: Presented) -> Answer:
+        """Do it, durably, and say so; raises `Refusal` or `Outage`. A token that is refused never passes here."""
+
+
 class Decision:
     """Answers the requests to its endings' paths. Both carriers hold it for good; a reload takes it over."""
 
@@ -76,8 +84,9 @@ class Decision:
         """Decide by another configuration from the next request on."""
         self.authenticator = authenticator
         self.endings = {ending.path: ending for ending in endings}
+        self._acts = {ending.path: ending.act for ending in endings if isinstance(ending, Acting)}
 
-    async def decide(self, request: Request) -> Answer:
+    async def decide(self, request: Request) -> Answer:  # noqa: C901, PLR0911 - the whole way, and nothing else
         """The answer to a request whose path is one of `endings`. It never raises: what fails is a 500, and logged.
 
         One configuration decides, the one that stands when the whole request is there: a request that comes byte by
@@ -91,6 +100,9 @@ class Decision:
             if ending.methods is not None and request.method not in ending.methods:
                 unfit = Refusal(Code.REQUEST_INVALID, "the address does not have this method")
                 return self.problems.answer(unfit, allow=b", ".join(sorted(ending.methods)))
+            act = self._acts.get(request.path)
+            if act is not None:
+                return await act(authenticator, ending.presented(request, read_head(request.headers)))
             # 1. Transport: size, Host, one credential.
             presented = ending.presented(request, read_head(request.headers))
             # 2 to 10. From the token to one contact.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.web.enforcement import Unverified
     from gateway.web.transport import Head, Request
 
-_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+JSON_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 
 
 class Login:
@@ -49,14 +49,14 @@ class Login:
 
     def welcome(self, identity: Identity) -> Answer:
         """200 and the identity."""
-        return Answer(200, _HEADERS, msgspec.json.encode(described(identity)))
+        return Answer(200, JSON_HEADERS, msgspec.json.encode(described(identity)))
 
     def unverified(self, unverified: Unverified) -> Answer:
         """200 and nobody, with the code for which it would be refused."""
         body = {"type": "identity", "verified": False, "contact": None, "identity": None, "code": unverified.code}
         if unverified.request_id is not None:
             body["request_id"] = unverified.request_id
-        return Answer(200, _HEADERS, msgspec.json.encode(body))
+        return Answer(200, JSON_HEADERS, msgspec.json.encode(body))
 
 
 class Me(Login):
