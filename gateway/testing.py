@@ -86,6 +86,12 @@ class GatewayServer(Struct, frozen=True):
     settings: Settings
     folder: Path
 
+    @property
+    def messenger_secret(self) -> str:
+        """The shared secret with which a back end signs the login tokens of its people."""
+        secret: bytes = signing_issuer(self.settings, WORKSPACE, name="messenger")[1].material
+        return secret.decode()
+
     def login(self, token: str) -> Answer:
         """`POST /messenger/login`."""
         return self._ask("POST", "/messenger/login", token)

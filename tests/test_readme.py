@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from gateway.settings import settings_from
 from gateway.web.headers import HeaderNames
 from keys.files import read_secret_file
 from keys.jwk import signing_key_from_secret
+from tests.programs import needed
 from tests.web.conftest import await_answer, free_port
 
 if TYPE_CHECKING:
@@ -46,17 +46,6 @@ def commands(block: str) -> list[str]:
 def block_with(language: str, text: str) -> str:
     (found,) = [block for block in blocks(language) if text in block]
     return found
-
-
-def needed(program: str, package: str) -> str:
-    """The path of a program that a test needs; the pipeline has them all."""
-    path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-    if path is None:
-        message = f"{program} is not installed (Debian package: {package})"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return path
 
 
 @pytest.fixture
