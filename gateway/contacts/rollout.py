@@ -9,6 +9,7 @@ closed sets and days older than `KEPT_DAYS` are dropped. A count says nothing ab
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Protocol
 
@@ -131,15 +132,16 @@ class EnforcementCounter:
         self._forgotten_on = today
 
     async def _keep_flushing(self, ending: asyncio.Event) -> None:
-        while not ending.is_set():
-            try:
+        while True:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._flush_seconds):
                     await ending.wait()
-            except TimeoutError:
-                pass
+            last = ending.is_set()
             try:
                 await self.flush()
             except (Outage, StoreUnusable) as error:
                 _log.warning(
                     "the store does not take counts now; they are kept for later", extra={"reason": str(error)}
                 )
+            if last:
+                return

@@ -36,6 +36,8 @@ pytest.register_assert_rewrite(
             "signed_values",
             "alarm",
             "logins",
+            "hashed",
+            "rollout",
             "import",
             "backfill",
             "search",

@@ -27,6 +27,7 @@ from tests.contacts.conformance_duplicates import DuplicatesConformance
 from tests.contacts.conformance_durability import DurabilityConformance
 from tests.contacts.conformance_finding import FindingConformance
 from tests.contacts.conformance_forgetting import ForgettingConformance
+from tests.contacts.conformance_hashed import HashedConformance
 from tests.contacts.conformance_import import ImportConformance
 from tests.contacts.conformance_lifecycle import LifecycleConformance
 from tests.contacts.conformance_logins import LoginsConformance
@@ -35,6 +36,7 @@ from tests.contacts.conformance_merge_races import MergeRacesConformance
 from tests.contacts.conformance_merging import MergingConformance
 from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
+from tests.contacts.conformance_rollout import RolloutConformance
 from tests.contacts.conformance_search import SearchConformance
 from tests.contacts.conformance_signed_values import SignedValuesConformance
 from tests.contacts.conformance_unmerging import UnmergingConformance
@@ -115,6 +117,14 @@ class TestConcurrency(ConcurrencyConformance):
 
 class TestDurability(DurabilityConformance):
     pass
+
+
+class TestHashed(HashedConformance):
+    """Whom a `user_hash` leads to."""
+
+
+class TestRollout(RolloutConformance):
+    """Counts of a roll-out."""
 
 
 class TestMerging(MergingConformance):
