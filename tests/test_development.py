@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.development import DevelopmentFolder
+from gateway.development import WORKSPACE, DevelopmentFolder
 from gateway.errors import SettingsInvalid
+from keys.errors import KeyMaterialError
+from keys.files import write_private
+from keys.jwk import generate_signing_key
+from keys.keyring import load_keyring
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +82,64 @@ def test_development_mode_uses_again_what_it_made(tmp_path: Path) -> None:
     """A second start makes nothing new; what is missing alone is made."""
     folder = development(tmp_path)
     first = {path.name: path.read_bytes() for path in folder.path.iterdir()}
-    folder.local_jwks.unlink()
     folder.prepare(os.urandom)
     assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == first
+    folder.local_keyring.unlink()
+    assert not folder.exists
+    folder.prepare(os.urandom)
+    assert folder.exists
+    again = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    assert {name for name in first if again[name] != first[name]} == {folder.local_keyring.name}
+
+
+def test_the_keys_of_earlier_versions_are_taken_over(tmp_path: Path) -> None:
+    """A secret and a key in files of their own go into the keyrings under their ids; the files go, tokens stay good."""
+    folder = DevelopmentFolder(tmp_path / "var")
+    folder.path.mkdir(mode=0o700)
+    secret = os.urandom(32).hex()
+    key = generate_signing_key("ES256")
+    write_private(folder.path / "messenger-secret", secret.encode() + b"\n")
+    write_private(folder.path / "local-key.pem", key.private_pem())
+    write_private(folder.path / "local-jwks.json", json.dumps({"keys": [key.public_jwk()]}).encode())
+    folder.prepare(os.urandom, lambda: 1_790_000_000)
+    (taken,) = load_keyring(folder.messenger_keyring).keys
+    assert (taken.kid, taken.material, taken.created_at) == ("dev", secret, 1_790_000_000)
+    (taken,) = load_keyring(folder.local_keyring).keys
+    assert taken.kid == key.kid
+    assert taken.signing_key().public_jwk() == key.public_jwk()
+    made = {"messenger-keyring.json", "local-keyring.json"}
+    assert {path.name.removesuffix(".lock") for path in folder.path.iterdir()} == made
+
+
+def test_a_secret_that_cannot_be_taken_over_stays(tmp_path: Path) -> None:
+    """Nothing is lost when the earlier file holds no good secret: it is told, and lies where it lay."""
+    folder = DevelopmentFolder(tmp_path / "var")
+    folder.path.mkdir(mode=0o700)
+    write_private(folder.path / "messenger-secret", b"short\n")
+    with pytest.raises(KeyMaterialError, match="shorter than the 32 bytes"):
+        folder.prepare(os.urandom)
+    assert (folder.path / "messenger-secret").read_bytes() == b"short\n"
+    assert not folder.messenger_keyring.exists()
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:9090", "localhost:9090", "[::1]:9090"])
+@pytest.mark.parametrize("source", ["flag", "environment"])
+def test_the_local_issuer_is_the_address_that_is_served(tmp_path: Path, bind: str, source: str) -> None:
+    """Its `iss` is where its keys are published, however the address was chosen."""
+    flags: Any = {"public": {"bind": bind}} if source == "flag" else {}
+    environ = {"GATEWAY_PUBLIC__BIND": bind} if source == "environment" else {}
+    settings = development(tmp_path).settings(environ, flags)
+    assert [issuer.issuer for issuer in settings.workspaces[WORKSPACE].issuers] == [None, f"http://{bind}"]
+    assert settings.public.bind == bind
+
+
+def test_the_folder_remembers_the_address(tmp_path: Path) -> None:
+    """A command in another terminal speaks of the issuer that is served; the next start is free to choose another."""
+    folder = development(tmp_path)
+    folder.remember("127.0.0.1:9090")
+    assert folder.as_served().settings({}).public.bind == "127.0.0.1:9090"
+    assert folder.as_served().settings({}).workspaces[WORKSPACE].issuers[1].issuer == "http://127.0.0.1:9090"
+    assert folder.settings({}).public.bind == "127.0.0.1:8080"
+    assert folder.as_served().settings({"GATEWAY_PUBLIC__BIND": "127.0.0.1:9"}).public.bind == "127.0.0.1:9"
+    folder.remember("127.0.0.1:8080")
+    assert folder.as_served() == folder

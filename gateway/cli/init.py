@@ -62,7 +62,7 @@ name = "messenger"
 profile = "intercom"
 production = true             # `gateway token issue` never signs with its secrets
 keyring = "secrets/{name}"    # `gateway keys list`, `rotate messenger`, `retire messenger` ...
-# secrets = [{{ id = "1", secret_file = "secrets/messenger", platforms = ["web"] }}]   # in its place: files of your own
+# In its place you may name files of your own: a list `secrets` of {{ id, secret_file, platforms }}.
 # require_exp = true          # ask for an expiry all the same
 # max_lifetime = 86400        # and for a near one, which asks for an expiry, too
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from keys.keyring import load_keyring
 from tests.cli.conftest import run
 
 if TYPE_CHECKING:
@@ -16,18 +17,29 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("app_id", ["acme", "Acme-2", "acme.eu", "a" * 64, "x_y", "1"])
 def test_what_it_writes_is_good(folder: Path, app_id: str) -> None:
-    """The written file passes `config check`; its secret is new, long, and for its owner alone."""
+    """The written file passes `config check`; its secret is new, long, and in a keyring for its owner alone."""
     ended = run("init", "--app-id", app_id)
     assert (ended.code, ended.err) == (0, "")
     assert run("config", "check").out.splitlines() == [
         f"{app_id}: trusts messenger: HS256, 1 key",
         "the configuration is good",
     ]
-    (secret,) = (folder / "secrets").iterdir()
-    assert len(secret.read_text().strip()) == 64
-    assert secret.stat().st_mode & 0o777 == 0o600
+    (entry,) = load_keyring(folder / f"secrets/{app_id}-messenger.json").keys
+    assert len(entry.material) == 64
+    assert {path.stat().st_mode & 0o777 for path in (folder / "secrets").iterdir()} == {0o600}
     assert (folder / "secrets").stat().st_mode & 0o777 == 0o700
-    assert secret.read_text().strip() not in (folder / "gateway.toml").read_text()
+    assert entry.material not in (folder / "gateway.toml").read_text()
+    assert entry.material not in ended.out
+
+
+def test_the_secret_gets_to_whoever_signs(folder: Path) -> None:
+    """The line that it prints next hands the secret over, in a file for its owner alone."""
+    (following,) = [line for line in run("init").out.splitlines() if line.startswith("next: ")]
+    command = following.removeprefix("next: gateway ").partition(",")[0].replace("FILE", "handed-over").split()
+    assert run(*command).code == 0
+    (entry,) = load_keyring(folder / "secrets/acme-messenger.json").keys
+    assert (folder / "handed-over").read_text() == f"{entry.material}\n"
+    assert (folder / "handed-over").stat().st_mode & 0o777 == 0o600
 
 
 def test_its_comments_are_settings(folder: Path) -> None:
@@ -42,10 +54,7 @@ def test_its_comments_are_settings(folder: Path) -> None:
     (folder / "gateway.toml").write_text(
         "\n".join(line for line in taken if "GATEWAY_" not in line and "url_file" not in line)
     )
-    ended = run("config", "check", "--json")
-    assert [problem.partition(": ")[0] for problem in ended.json()["problems"]] == [
-        "workspaces.acme.issuers[1].jwks_file"
-    ]
+    assert run("config", "check", "--json").json()["ok"]
 
 
 def test_it_serves_production(folder: Path) -> None:
@@ -60,21 +69,21 @@ def test_it_serves_production(folder: Path) -> None:
 def test_it_overwrites_nothing(folder: Path) -> None:
     """A second run changes nothing, also when only one of the two files stands."""
     run("init")
-    files = {path: path.read_bytes() for path in (folder / "gateway.toml", folder / "secrets/acme-messenger-1")}
-    assert run("init").error == "gateway.toml and secrets/acme-messenger-1 would be overwritten"
+    files = {path: path.read_bytes() for path in (folder / "gateway.toml", folder / "secrets/acme-messenger.json")}
+    assert run("init").error == "gateway.toml and secrets/acme-messenger.json would be overwritten"
     assert {path: path.read_bytes() for path in files} == files
     (folder / "gateway.toml").unlink()
     ended = run("init")
-    assert (ended.code, ended.error) == (1, "secrets/acme-messenger-1 would be overwritten")
+    assert (ended.code, ended.error) == (1, "secrets/acme-messenger.json would be overwritten")
     assert not (folder / "gateway.toml").exists()
 
 
 def test_force_overwrites(folder: Path) -> None:
     """With `--force` both files are new."""
     run("init")
-    before = (folder / "secrets/acme-messenger-1").read_bytes()
+    before = (folder / "secrets/acme-messenger.json").read_bytes()
     assert run("init", "--force").code == 0
-    assert (folder / "secrets/acme-messenger-1").read_bytes() != before
+    assert (folder / "secrets/acme-messenger.json").read_bytes() != before
     assert run("config", "check").code == 0
 
 
@@ -83,7 +92,8 @@ def test_somewhere_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = run("init", "--config", "etc/gateway/gateway.toml", "--json")
     assert ended.json() == {
         "config": "etc/gateway/gateway.toml",
-        "secrets": ["etc/gateway/secrets/acme-messenger-1"],
+        "keyring": "etc/gateway/secrets/acme-messenger.json",
+        "kid": ended.json()["kid"],
     }
     monkeypatch.chdir("/")
     assert run("config", "check", "--config", str(folder / "etc/gateway/gateway.toml")).code == 0

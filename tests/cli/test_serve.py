@@ -100,7 +100,9 @@ def test_development_mode_end_to_end(folder: Path) -> None:
     var = folder / "var"
     assert var.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in var.iterdir()} == {0o600}
-    made = {name: (var / name).read_bytes() for name in ("messenger-secret", "local-key.pem", "access-token")}
+    made = {
+        name: (var / name).read_bytes() for name in ("messenger-keyring.json", "local-keyring.json", "access-token")
+    }
     with serving() as second:
         old_token_new_port = sign_in.replace(str(first.port), str(second.port))
         assert paste(old_token_new_port)["contact"] == again["contact"]
@@ -165,7 +167,7 @@ def test_production_says_where_it_listens(folder: Path) -> None:
     with serving(until="admin") as gateway:
         assert gateway.lines == [f"public http://127.0.0.1:{gateway.port}, admin http://127.0.0.1:{gateway.admin_port}"]
         assert gateway.stop().code == 0
-    assert not (folder / "var/messenger-secret").exists()
+    assert not (folder / "var/messenger-keyring.json").exists()
 
 
 def test_several_workers_in_development_mode(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from keys.keyring import load_keyring
 from tests.cli.conftest import run
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ def test_production_keys_sign_nothing(folder: Path) -> None:
     """Design section 7: neither the only issuer nor one that is named signs when it is marked production."""
     run("init")
     config = folder / "gateway.toml"
-    for arguments in ([], ["--issuer", "messenger"], ["--alg", "HS256"], ["--secret-id", "1"]):
+    (kid,) = (entry.kid for entry in load_keyring(folder / "secrets/acme-messenger.json").keys)
+    for arguments in ([], ["--issuer", "messenger"], ["--alg", "HS256"], ["--secret-id", kid]):
         ended = run("token", "issue", "--user-id", "u", *arguments)
         assert (ended.code, ended.out) == (1, "")
         assert ended.error == "the issuer messenger is marked production: its keys sign no test tokens"
@@ -148,4 +150,4 @@ def test_production_keys_sign_nothing(folder: Path) -> None:
     )
     assert parts(run("token", "issue", "--user-id", "u").out.strip())[0]["kid"] == "t"
     assert run("token", "issue", "--user-id", "u", "--issuer", "messenger").code == 1
-    assert run("token", "issue", "--user-id", "u", "--secret-id", "1").code == 1
+    assert run("token", "issue", "--user-id", "u", "--secret-id", kid).code == 1
