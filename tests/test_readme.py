@@ -20,7 +20,7 @@ from gateway.identity.issuing import issue_token
 from gateway.settings import settings_from
 from gateway.web.headers import HeaderNames
 from keys.files import read_secret_file
-from keys.jwk import signing_key_from_secret
+from keys.keyring import load_keyring
 from tests.programs import needed
 from tests.web.conftest import await_answer, free_port
 
@@ -137,7 +137,7 @@ def test_run_it_for_real(shell: Path) -> None:
     printed = bash(*before)
     assert "the configuration is good" in printed
     assert "gwa_" in printed
-    key = signing_key_from_secret(read_secret_file(shell / "secrets/acme-messenger-1"), "1")
+    key = load_keyring(shell / "secrets/acme-messenger.json").keys[0].signing_key()
     token = issue_token({"user_id": "user-1", "email": "ada@example.com"}, key, ttl=600, now=time.time())
     with serving(serve):
         needed("curl", "curl")
@@ -184,7 +184,7 @@ def test_the_python_example(shell: Path) -> None:
     code = block_with("python", "IdentityMiddleware")
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(code, "README.md", "exec"), names)
-    key = signing_key_from_secret(read_secret_file(shell / "secrets/acme-messenger-1"), "1")
+    key = load_keyring(shell / "secrets/acme-messenger.json").keys[0].signing_key()
     token = issue_token({"user_id": "user-1"}, key, ttl=600, now=time.time())
     with TestClient(names["app"]) as client:
         refused = client.get("/whoami")
