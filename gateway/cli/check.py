@@ -14,15 +14,14 @@ from gateway.checking.staging.site import Site
 from gateway.checking.staging.subject import PREFIX, Subject
 from gateway.cli.commands import AsJson, Config, Workspace, examples, group
 from gateway.cli.configuration import DEVELOPMENT, is_configured, settings_for, workspace_of
+from gateway.cli.crafting import crafting_signer
 from gateway.cli.junit import junit_report
 from gateway.cli.output import WRONG_USE, CommandFailed
 from gateway.cli.private_files import written_at_once
 from gateway.cli.progress import progress_bar
 from gateway.cli.rows import tell_rows
 from gateway.cli.signing import signing_issuer, token_claims
-from gateway.identity.crafting import Signer, signer_for
-from gateway.settings import Profile
-from gateway.trust import claim_policy, id_rules
+from gateway.trust import claim_policy
 from gateway.web.headers import reserved_names
 from keys.files import read_secret_file
 
@@ -136,30 +135,15 @@ def _subject(settings: Settings, app_id: str, issuer: str | None, site: Site) ->
     by, key = signing_issuer(settings, app_id, name=issuer)
     by_email = by.user_id_claim == "email"
     user_id = f"{PREFIX}{os.urandom(8).hex()}{'@example.com' if by_email else ''}"
-    policy, rules = claim_policy(by), id_rules(settings, app_id)
     claims = token_claims(by, user_id=user_id, email=None)
     if by_email:
         claims["email_verified"] = True
-    others = (one for one in settings.workspaces[app_id].issuers if one is not by)
-    beside_secrets = any(one.profile is Profile.INTERCOM for one in others)
-
-    def signer(now: float) -> Signer:
-        return signer_for(
-            key,
-            now,
-            claims,
-            policy=policy,
-            rules=rules,
-            user_id_claim=by.user_id_claim,
-            beside_secrets=beside_secrets,
-        )
-
     return Subject(
         site=site,
         workspace=app_id,
         user_id=user_id,
-        signer=signer,
+        signer=lambda now: crafting_signer(settings, app_id, by, key, claims, now),
         issuer=by.name,
-        leeway=policy.leeway,
+        leeway=claim_policy(by).leeway,
         identity_headers=reserved_names(settings.public.headers.names()),
     )
