@@ -181,6 +181,9 @@ def claim_policy(issuer: IssuerSettings) -> ClaimPolicy:
         max_lifetime=None if lifetime == "unlimited" else lifetime,
         issuer=issuer.issuer,
         audience=issuer.audience,
+        session_duration=issuer.session_duration,
+        # Of another issuer's claim with this name nobody knows what it means, or in which unit.
+        session_claim=intercom or issuer.session_duration is not None,
     )
 
 

@@ -77,7 +77,9 @@ def test_an_identity_provider_is_strict(login: dict[str, Any]) -> None:
 def test_the_messenger_profile(messenger: dict[str, Any]) -> None:
     """HS256, exp optional and of any distance, no iss, no aud; the email that the customer signs is proven."""
     issuer = trusted(messenger)
-    assert issuer.policy == ClaimPolicy(require_exp=False, leeway=60, max_lifetime=None, issuer=None, audience=())
+    assert issuer.policy == ClaimPolicy(
+        require_exp=False, leeway=60, max_lifetime=None, issuer=None, audience=(), session_claim=True
+    )
     assert (issuer.algorithms, issuer.user_id_claim) == (("HS256",), "user_id")
     assert (issuer.ignores_iss, issuer.email_authoritative) == (True, True)
     assert [key.kid for key in issuer.keys.keys] == ["1"]
@@ -92,6 +94,7 @@ def test_the_messenger_profile(messenger: dict[str, Any]) -> None:
         ({"insecure_max_lifetime": 90_000}, {"max_lifetime": 90_000}),
         ({"insecure_max_lifetime": "unlimited"}, {"max_lifetime": None}),
         ({"insecure_no_exp": True}, {"require_exp": False}),
+        ({"session_duration": 3600}, {"session_duration": 3600, "session_claim": True}),
         ({"audience": ["a", "b"]}, {"audience": ("a", "b")}),
         ({"audience": [], "insecure_no_audience": True}, {"audience": ()}),
     ],
@@ -112,6 +115,7 @@ def test_each_bound_of_an_identity_provider(
         ({"require_exp": True}, {"require_exp": True}),
         ({"max_lifetime": 600}, {"max_lifetime": 600, "require_exp": True}),
         ({"max_lifetime": 600, "insecure_no_exp": True}, {"max_lifetime": 600, "require_exp": False}),
+        ({"session_duration": 300}, {"session_duration": 300}),
         ({"leeway": 0}, {"leeway": 0}),
     ],
     ids=str,
@@ -131,6 +135,7 @@ def test_each_bound_of_the_messenger_profile(
         {"insecure_leeway": 60},
         {"max_lifetime": 86_401},
         {"max_lifetime": "unlimited"},
+        {"session_duration": 299},
         {"insecure_max_lifetime": 86_400},
         {"audience": []},
         {"issuer": None},

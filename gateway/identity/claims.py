@@ -17,22 +17,40 @@ if TYPE_CHECKING:
 
     from gateway.identity.jose import SignedClaims
 
+SHORTEST_SESSION = 300
+"""Seconds; a shorter session would end while somebody types (facts: Intercom 1.4)."""
+
 LAST_SECOND = 253_402_300_799
 """The last second of the year 9999: what a date can hold."""
 
 
 class ClaimPolicy(Struct, frozen=True):
-    """An issuer's bounds. Seconds; `max_lifetime` None sets no bound; an empty `audience` asks for none."""
+    """An issuer's bounds. Seconds; `max_lifetime` None sets no bound; an empty `audience` asks for none.
+
+    `session_duration` ends an identity that long after its token was issued, however late its `exp` is; where
+    `session_claim` is set, the token's own `session_duration` may end it earlier.
+    """
 
     require_exp: bool = True
     leeway: int = 60
     max_lifetime: int | None = 86_400
     issuer: str | None = None
     audience: tuple[str, ...] = ()
+    session_duration: int | None = None
+    session_claim: bool = False
+
+    @property
+    def longest_life(self) -> int | None:
+        """Within how many seconds of its issue every token is dead, leeway aside; None where nothing sets a bound."""
+        lifetime = self.max_lifetime if self.require_exp else None
+        return min((bound for bound in (lifetime, self.session_duration) if bound is not None), default=None)
 
 
 class VerifiedClaims(Struct, frozen=True):
-    """Claims that are signed and within their issuer's bounds. Built in `check_claims` and nowhere else."""
+    """Claims that are signed and within their issuer's bounds. Built in `check_claims` and nowhere else.
+
+    `expires_at` is the earlier of `exp` and the end of the session; nothing extends it.
+    """
 
     claims: dict[str, Any]
     expires_at: float | None
@@ -45,7 +63,13 @@ def check_claims(signed: SignedClaims, policy: ClaimPolicy, now: float) -> Verif
     claims = signed.claims
     for _, check in CHECKS:
         check(claims, policy, now)
-    return VerifiedClaims(claims, claims.get("exp"), claims.get("iat"), claims.get("jti"))
+    return VerifiedClaims(claims, ends_at(claims, policy), claims.get("iat"), claims.get("jti"))
+
+
+def ends_at(claims: dict[str, Any], policy: ClaimPolicy) -> float | None:
+    """When checked claims end, leeway aside: at `exp` or with the session, whichever is earlier; None for never."""
+    ends = (claims.get("exp"), session_end(claims, policy))
+    return min((end for end in ends if end is not None), default=None)
 
 
 def check_exp(claims: dict[str, Any], policy: ClaimPolicy, now: float) -> None:
@@ -77,6 +101,34 @@ def check_lifetime(claims: dict[str, Any], policy: ClaimPolicy, now: float) -> N
     begin = numeric_date(claims, "iat") if "iat" in claims else now
     if numeric_date(claims, "exp") - begin > policy.max_lifetime:
         raise Refusal(Code.LIFETIME_TOO_LONG, f"the token lives longer than {policy.max_lifetime} s", field="exp")
+
+
+def check_session(claims: dict[str, Any], policy: ClaimPolicy, now: float) -> None:
+    """The session, where there is one, is not over."""
+    end = session_end(claims, policy)
+    if end is not None and end <= now - policy.leeway:
+        raise Refusal(Code.TOKEN_EXPIRED, "the session is over, leeway included", field="session_duration")
+
+
+def session_end(claims: dict[str, Any], policy: ClaimPolicy) -> float | None:
+    """When the session ends: `iat` and the issuer's duration, or the token's own, which is in milliseconds and shorter.
+
+    None where there is no session. Raises `Refusal`: claim_type, claim_missing.
+    """
+    duration: float | None = policy.session_duration
+    if policy.session_claim and "session_duration" in claims:
+        milliseconds = claims["session_duration"]
+        # As `numeric_date`: no boolean, nothing that is not finite.
+        if type(milliseconds) not in {int, float} or not SHORTEST_SESSION * 1000 <= milliseconds <= LAST_SECOND * 1000:
+            raise Refusal(
+                Code.CLAIM_TYPE, "session_duration is no number of milliseconds from 300000", field="session_duration"
+            )
+        duration = milliseconds / 1000 if duration is None else min(duration, milliseconds / 1000)
+    if duration is None:
+        return None
+    if "iat" not in claims:
+        raise Refusal(Code.CLAIM_MISSING, "iat is required, for the session begins with it", field="iat")
+    return numeric_date(claims, "iat") + duration
 
 
 def check_iss(claims: dict[str, Any], policy: ClaimPolicy, now: float) -> None:  # noqa: ARG001 - one shape for all
@@ -125,6 +177,7 @@ CHECKS: tuple[tuple[str, Callable[[dict[str, Any], ClaimPolicy, float], None]], 
     ("nbf", check_nbf),
     ("iat", check_iat),
     ("lifetime", check_lifetime),
+    ("session_duration", check_session),
     ("iss", check_iss),
     ("aud", check_aud),
     ("jti", check_jti),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeGuard
 from msgspec import Struct
 
 from gateway.errors import Code, Outage, Refusal
-from gateway.identity.claims import CHECKS, LAST_SECOND, ClaimPolicy, VerifiedClaims, check_claims
+from gateway.identity.claims import CHECKS, LAST_SECOND, SHORTEST_SESSION, ClaimPolicy, VerifiedClaims, check_claims
 from gateway.identity.jose import SignedClaims, verify_signature
 from gateway.identity.principal import EMAIL_LIMIT, USER_ID_LIMIT, Principal, Proof, principal_of
 from gateway.identity.unverified import TOKEN_LIMIT, parse_token
@@ -215,6 +215,13 @@ def _one_of(names: Iterable[str]) -> str:
     return "one of: " + ", ".join(dict.fromkeys(names))
 
 
+def _session(policy: ClaimPolicy) -> str:
+    """What a token's session may be."""
+    own = f"absent, or at least {SHORTEST_SESSION * 1000} ms" if policy.session_claim else "any"
+    ends = "" if policy.session_duration is None else f"; iat not more than {policy.session_duration} s ago"
+    return f"{own}{ends}; leeway {policy.leeway} s" if ends else own
+
+
 _FORM = f"three segments of canonical base64url, strict JSON, at most {TOKEN_LIMIT} bytes, no header extension"
 _IDENTITY = {
     "user_id": f"1 to {USER_ID_LIMIT} plain characters, no placeholder; or a proven email in its place",
@@ -225,6 +232,7 @@ _EXPECTED: dict[str, Callable[[ClaimPolicy], str]] = {
     "nbf": lambda policy: f"absent, or not in the future; leeway {policy.leeway} s",
     "iat": lambda policy: f"absent, or not in the future; leeway {policy.leeway} s",
     "lifetime": lambda policy: "any" if policy.max_lifetime is None else f"at most {policy.max_lifetime} s to exp",
+    "session_duration": _session,
     "iss": lambda policy: "any" if policy.issuer is None else f"exactly {_quoted(policy.issuer)}",
     "aud": lambda policy: _one_of(policy.audience) if policy.audience else "any",
     "jti": lambda _: "absent, or text",

@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.identity.claims import SHORTEST_SESSION
 from gateway.identity.platforms import Platform  # noqa: TC001 - a field's type, read at run time
 from gateway.settings.fields import Algorithm, Name, Number, Table, Text, Texts, one_is_a_list, problem_of_table, usable
 from keys.destinations import checked_url
@@ -96,6 +97,7 @@ class IssuerSettings(Table):
 
     `keyring` is the file of the keys that `gateway keys` makes: key pairs of our own, or the messenger's secrets. With
     it, or with `signing_key_file`, `gateway token issue` signs in its name; `production` forbids that for ever.
+    `session_duration` ends an identity that many seconds after its token was issued, however late its `exp` is.
     `user_hash` lets its secrets serve the messenger's older proof, too: see `identity/user_hash.py` before it is
     switched on.
     """
@@ -124,6 +126,7 @@ class IssuerSettings(Table):
     insecure_leeway: Annotated[Number, Field(gt=LONGEST_LEEWAY)] | None = None
     max_lifetime: Annotated[Number, Field(gt=0, le=LONGEST_LIFETIME)] | None = None
     insecure_max_lifetime: Annotated[Number, Field(gt=LONGEST_LIFETIME)] | Literal["unlimited"] | None = None
+    session_duration: Annotated[Number, Field(ge=SHORTEST_SESSION)] | None = None
     require_exp: bool | None = None
     insecure_no_exp: bool = False
     user_id_claim: Text = ""

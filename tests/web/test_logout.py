@@ -203,10 +203,14 @@ def test_both_carriers_log_out_alike(server: Server, asgi_server: Server) -> Non
     """One decision, two carriers: byte for byte the same answer to the first logout, to the second, and to no token."""
     heads = (
         b"POST /messenger/logout HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n%b\r\n",
-        b"POST /messenger/logout?app_id=acme HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n"
-        b"Content-Type: application/json\r\nContent-Length: 2\r\n%b\r\n{}",
-        b"POST /messenger/logout HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
-        b"Content-Type: application/json\r\n%b\r\n2\r\n{}\r\n0\r\n\r\n",
+        (
+            b"POST /messenger/logout?app_id=acme HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 2\r\n%b\r\n{}"
+        ),
+        (
+            b"POST /messenger/logout HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
+            b"Content-Type: application/json\r\n%b\r\n2\r\n{}\r\n0\r\n\r\n"
+        ),
         b"GET /messenger/logout HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n%b\r\n",
     )
     for number, head in enumerate(heads):
