@@ -19,6 +19,7 @@ from gateway.contacts.resolver import Resolver
 from gateway.contacts.rollout import EnforcementCounter
 from gateway.identity.platforms import Platform
 from gateway.identity.verifier import TokenVerifier
+from gateway.routing import UpstreamPools, create_forwarder
 from gateway.settings import Settings, load_settings
 from gateway.trust import KeySources, default_workspace, enforcement_of, id_rules, resolution_policies, trusted_issuers
 from gateway.web.admin.access import AccessTokenMiddleware
@@ -46,6 +47,9 @@ from gateway.web.health import Health
 from gateway.web.logout import Logout
 from gateway.web.messenger import Login, Me
 from gateway.web.problems import Problems
+from gateway.web.proxy.app import ForwardingApp
+from gateway.web.proxy.forwarder import Forwarder
+from gateway.web.proxy.live import Live
 from gateway.web.well_known import WellKnown
 
 if TYPE_CHECKING:
@@ -65,6 +69,7 @@ class Configured(Struct, frozen=True):
     settings: Settings
     authenticator: Authenticator
     endings: tuple[Ending, ...]
+    forwarder: Forwarder | None
     public: ASGIApp
     admin: ASGIApp
 
@@ -82,9 +87,11 @@ class Gateway:
         self.health = Health()
         self.sources = KeySources()
         self.counter = EnforcementCounter(self.store, time.time)
+        self.pools = UpstreamPools()
+        self.live = Live(lambda: self.decision.forwarder)
         self.configured = now = self._configure(settings)
         self.health.authenticator = now.authenticator
-        self.decision = Decision(now.authenticator, now.endings, self.problems)
+        self.decision = Decision(now.authenticator, now.endings, self.problems, now.forwarder)
         self.public = DecisionCarrier(now.public, self.decision)
         self.admin = Pivot(now.admin)
 
@@ -110,7 +117,8 @@ class Gateway:
             raise
         # No request can come in between: there is no waiting from here on.
         before, self.configured = self.configured, now
-        self.decision.take_over(now.authenticator, now.endings)
+        self.decision.take_over(now.authenticator, now.endings, now.forwarder)
+        self.pools.keep(now.forwarder.routes.all if now.forwarder else ())
         self.public.app = now.public
         self.admin.app = now.admin
         self.health.authenticator = now.authenticator
@@ -119,11 +127,24 @@ class Gateway:
 
     def _configure(self, settings: Settings) -> Configured:
         authenticator = create_authenticator(settings, self.store, self.sources, self.counter)
+        endings = create_endings(settings)
+        well_known = WellKnown(authenticator.verifier.all_issuers)
+        public = create_public_app(self.health, well_known, self.problems)
+        own = {route.path.encode() for part in (self.health, well_known) for route in part.routes()}
+        forwarder = create_forwarder(
+            settings,
+            authenticator,
+            problems=self.problems,
+            pools=self.pools,
+            live=self.live,
+            reserved=own | {ending.path for ending in endings},
+        )
         return Configured(
             settings=settings,
             authenticator=authenticator,
-            endings=create_endings(settings),
-            public=create_public_app(self.health, WellKnown(authenticator.verifier.all_issuers), self.problems),
+            endings=endings,
+            forwarder=forwarder,
+            public=public if forwarder is None else ForwardingApp(public, forwarder),
             admin=create_admin_app(settings, authenticator, self.health),
         )
 

@@ -130,7 +130,9 @@ async def _serve_both(
     protocol = express_protocol(gateway.decision) if settings.public.express_lane else StrictProtocol
     notice = min(NOTICE_SECONDS, settings.drain_seconds / 10)
     drain = round(settings.drain_seconds - notice)
-    public = _Listener(listener_config(gateway.public, protocol, drain_seconds=drain))
+    public = _Listener(
+        listener_config(gateway.public, protocol, drain_seconds=drain, sockets=_socket_protocol(gateway))
+    )
     admin = _Listener(listener_config(gateway.admin, StrictProtocol, drain_seconds=drain))
     loop = asyncio.get_running_loop()
 
@@ -165,6 +167,14 @@ async def _serve_both(
         reloading.cancel()
         await asyncio.gather(reloading, return_exceptions=True)
         await gateway.authenticator.close()
+
+
+def _socket_protocol(gateway: Gateway) -> type[asyncio.Protocol] | None:
+    if gateway.decision.forwarder is None:
+        return None
+    from gateway.web.proxy.socket_protocol import SocketProtocol  # noqa: PLC0415 - only routes have WebSockets
+
+    return SocketProtocol
 
 
 def _when_orphaned(loop: asyncio.AbstractEventLoop, close: Callable[[], None]) -> None:

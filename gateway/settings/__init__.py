@@ -14,6 +14,7 @@ from gateway.settings.issuers import LONGEST_LIFETIME, IssuerSettings, Profile
 from gateway.settings.layers import read_file_layer
 from gateway.settings.loading import files_of, load_settings, masked, settings_from, without_password
 from gateway.settings.model import ArchivedLogin, FirstSight, Settings
+from gateway.settings.routes import RouteSettings
 
 __all__ = [
     "LONGEST_LIFETIME",
@@ -21,6 +22,7 @@ __all__ = [
     "FirstSight",
     "IssuerSettings",
     "Profile",
+    "RouteSettings",
     "Settings",
     "files_of",
     "is_name",

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NOT_YET = {
-    "routes": "not supported yet: put the gateway behind a proxy and ask /auth",
     "connections": "not supported yet: the store holds up to 16 connections a process",
 }
 _WORDS = {

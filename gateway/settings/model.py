@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    BeforeValidator,
     Field,
     ValidationError,
     ValidationInfo,
@@ -22,8 +23,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from gateway.contacts.resolver import EmailConflict
 from gateway.identity.platforms import Platform
-from gateway.settings.fields import Bind, HeaderName, Number, Table, Text, is_name, usable
+from gateway.settings.fields import Bind, HeaderName, Number, Table, Text, is_name, one_is_a_list, usable
 from gateway.settings.issuers import IssuerSettings  # noqa: TC001 - a field's type, read at run time
+from gateway.settings.routes import Network, RouteSettings  # noqa: TC001 - as above
 from gateway.web.enforcement import Mode
 from gateway.web.headers import HeaderNames
 from keys.files import read_secret_file
@@ -66,11 +68,15 @@ class HeaderSettings(Table):
 
 
 class PublicSettings(Table):
-    """`[public]`: the listener that clients reach."""
+    """`[public]`: the listener that clients reach.
+
+    `trusted_proxies` are the peers whose `X-Forwarded-*` is believed; nobody's by default.
+    """
 
     bind: Bind = "127.0.0.1:8080"
     default_workspace: str | None = None
     express_lane: bool = True
+    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(one_is_a_list)] = ()
     headers: HeaderSettings = HeaderSettings()
 
 
@@ -142,6 +148,7 @@ class WorkspaceSettings(Table):
     alarm_window: Annotated[Number, Field(gt=0)] = 86_400
     enforcement: EnforcementSettings = EnforcementSettings()
     issuers: tuple[IssuerSettings, ...]
+    routes: tuple[RouteSettings, ...] = ()
 
     @field_validator("issuers", mode="wrap")
     @classmethod
@@ -192,6 +199,19 @@ class Settings(BaseSettings):
     def _app_ids(cls, value: dict[str, WorkspaceSettings]) -> dict[str, WorkspaceSettings]:
         if not all(map(is_name, value)):
             raise ValueError("an app_id has letters, digits, dashes, dots and underscores, at most 64")
+        return value
+
+    @field_validator("workspaces")
+    @classmethod
+    def _routes(cls, value: dict[str, WorkspaceSettings]) -> dict[str, WorkspaceSettings]:
+        """A request has one route: no two have the same prefix for the same host, whatever their workspaces."""
+        places: dict[tuple[str, str | None], str] = {}
+        for app_id, workspace in value.items():
+            for index, route in enumerate(workspace.routes):
+                here = f"{app_id}.routes[{index}]"
+                there = places.setdefault((route.prefix, route.host), here)
+                if there != here:
+                    raise ValueError(f"{here} has the prefix and host of {there}")
         return value
 
     @field_validator("public")

@@ -43,13 +43,14 @@ CAPACITY = 10_000
 
 
 class Authenticated:
-    """An identity and the answers already written for it, by the path of their ending."""
+    """An identity, the answers already written for it by the path of their ending, and its headers for upstreams."""
 
-    __slots__ = ("answers", "identity")
+    __slots__ = ("answers", "headers", "identity")
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
         self.answers: dict[bytes, Answer] = {}
+        self.headers: bytes | None = None
 
 
 class _Verified:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.web.authentication import Authenticated, Authenticator
     from gateway.web.enforcement import Enforcement, Unverified
     from gateway.web.problems import Problems
+    from gateway.web.proxy.forwarder import Forwarder
 
 
 class Presented(Struct, frozen=True):
@@ -76,15 +77,24 @@ class Acting(Protocol):
 class Decision:
     """Answers the requests to its endings' paths. Both carriers hold it for good; a reload takes it over."""
 
-    def __init__(self, authenticator: Authenticator, endings: Sequence[Ending], problems: Problems) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        endings: Sequence[Ending],
+        problems: Problems,
+        forwarder: Forwarder | None = None,
+    ) -> None:
         self.problems = problems
-        self.take_over(authenticator, endings)
+        self.take_over(authenticator, endings, forwarder)
 
-    def take_over(self, authenticator: Authenticator, endings: Sequence[Ending]) -> None:
-        """Decide by another configuration from the next request on."""
+    def take_over(
+        self, authenticator: Authenticator, endings: Sequence[Ending], forwarder: Forwarder | None = None
+    ) -> None:
+        """Decide by another configuration from the next request on; `forwarder` is None where there are no routes."""
         self.authenticator = authenticator
         self.endings = {ending.path: ending for ending in endings}
         self._acts = {ending.path: ending.act for ending in endings if isinstance(ending, Acting)}
+        self.forwarder = forwarder
 
     async def decide(self, request: Request) -> Answer:  # noqa: C901, PLR0911 - the whole way, and nothing else
         """The answer to a request whose path is one of `endings`. It never raises: what fails is a 500, and logged.

@@ -11,34 +11,30 @@ from __future__ import annotations
 
 import types
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from gateway.web.protocol import StrictProtocol
+from gateway.web.proxy.lane import ForwardCycle, Silent
 from gateway.web.transport import BODY_LIMIT, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
 
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from gateway.web.decision import Decision
     from gateway.web.transport import Answer
 
+T = TypeVar("T")
+
 _LANE_METHODS = frozenset({b"GET", b"POST"})
-
-
-class _Silent:
-    """Stands where uvicorn's cycle keeps an event that nobody awaits here."""
-
-    def set(self) -> None:
-        """Wake nobody."""
 
 
 class _LaneCycle:
     """The lane's request as uvicorn's connection sees it: shutdown and disconnect look at these fields."""
 
     __slots__ = ("body", "disconnected", "keep_alive", "method", "path", "query", "response_complete")
-    message_event = _Silent()
+    message_event = Silent()
 
     def __init__(self, method: bytes, path: bytes, query: bytes, *, keep_alive: bool) -> None:
         self.method = method
@@ -55,52 +51,85 @@ class ExpressProtocol(StrictProtocol):
 
     decision: ClassVar[Decision]
     _lane: _LaneCycle | None = None
+    _forwarded: ForwardCycle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        super().connection_lost(exc)
+        if self._forwarded is not None:
+            self._forwarded.lost()
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly."""
+        super().pause_writing()
+        if self._forwarded is not None:
+            self._forwarded.hold()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        super().resume_writing()
+        if self._forwarded is not None:
+            self._forwarded.go_on()
 
     def start_request(self) -> None:
         """Choose the lane or the ordinary way for this request."""
-        self._lane = lane = self._enter()
-        if lane is None:
-            super().start_request()
-        else:
+        path, _, query = self.url.partition(b"?")
+        self._lane = lane = self._enter(path, query)
+        if lane is not None:
             self.cycle = lane  # type: ignore[assignment]  # it has what the connection looks at
+            return
+        self._forwarded = self._forward(path)
+        if self._forwarded is None:
+            super().start_request()
+            return
+        self.cycle = self._forwarded  # type: ignore[assignment]  # as above
+        headers, self.headers = self.headers, []  # what comes now are trailers
+        request = Request(self.parser.get_method(), path, query, headers)
+        self._decide(self._forwarded.decide(request, self.client), self._forwarded.go)
 
     def on_body(self, body: bytes) -> None:
-        """Collect the body; its declared length was checked at the entrance."""
-        if self._lane is None:
-            super().on_body(body)
-        elif self._lane.body:
-            self._lane.body += body
+        """Collect the body, whose declared length was checked at the entrance, or hand it on."""
+        if self._lane is not None:
+            if self._lane.body:
+                self._lane.body += body
+            else:
+                self._lane.body = bytearray(body)
+        elif self._forwarded is not None and self._arriving:
+            self.progress += len(body)
+            self._forwarded.received(body)
         else:
-            self._lane.body = bytearray(body)
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is whole: decide, and answer now if nothing needs waiting."""
-        lane = self._lane
-        if lane is None:
+        lane, forwarded = self._lane, self._forwarded
+        if lane is not None:
+            self._lane = None
+            self._arriving = False
+            request = Request(lane.method, lane.path, lane.query, self.headers, bytes(lane.body))
+            self._decide(self.decision.decide(request), partial(self._answer, lane))
+        elif forwarded is not None and self._arriving and self.cycle is forwarded:  # type: ignore[comparison-overlap]  # see `start_request`
+            self._arriving = False
+            forwarded.arrived(self.headers)
+        else:
             super().on_message_complete()
-            return
-        self._lane = None
-        self._arriving = False
-        request = Request(lane.method, lane.path, lane.query, self.headers, bytes(lane.body))
-        decision = self.decision.decide(request)
+
+    def _decide(self, decision: Coroutine[Any, Any, T], then: Callable[[T], None]) -> None:
+        """Run a decision by hand: to its end now, or else what is left of it in a task."""
         try:
             waiting_for = decision.send(None)
         except StopIteration as done:
-            self._answer(lane, done.value)
+            then(done.value)
         else:
-            task = self.loop.create_task(self._answer_later(lane, _rest_of(decision, waiting_for)))
+            task = self.loop.create_task(_then(_rest_of(decision, waiting_for), then))
             task.add_done_callback(self.tasks.discard)
             self.tasks.add(task)
 
-    def _enter(self) -> _LaneCycle | None:
-        path, _, query = self.url.partition(b"?")
+    def _enter(self, path: bytes, query: bytes) -> _LaneCycle | None:
         if path not in self.decision.endings:
             return None
         method = self.parser.get_method()
-        cycle: RequestResponseCycle | None = self.cycle
-        busy = cycle is not None and not cycle.response_complete
-        unusual = self.expect_100_continue or self.flow.write_paused or self.parser.should_upgrade()
-        if busy or unusual or method not in _LANE_METHODS:
+        if self._busy or self.expect_100_continue or self.parser.should_upgrade() or method not in _LANE_METHODS:
             return None
         for name, value in self.headers:
             if name == b"transfer-encoding" or (name == b"content-length" and not _is_small(value)):
@@ -108,8 +137,18 @@ class ExpressProtocol(StrictProtocol):
         keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
         return _LaneCycle(method, path, query, keep_alive=keep_alive)
 
-    async def _answer_later(self, lane: _LaneCycle, rest: Coroutine[Any, Any, Answer]) -> None:
-        self._answer(lane, await rest)
+    def _forward(self, path: bytes) -> ForwardCycle | None:
+        forwarder = self.decision.forwarder
+        if forwarder is None or self._busy or self.parser.should_upgrade() or not forwarder.routes.takes(path):
+            return None
+        http10 = self.parser.get_http_version() == "1.0"
+        return ForwardCycle(self, forwarder, http10=http10, keep_alive=self.parser.should_keep_alive() and not http10)
+
+    @property
+    def _busy(self) -> bool:
+        """Whether an answer is still owed, or the client does not read."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return (cycle is not None and not cycle.response_complete) or self.flow.write_paused
 
     def _answer(self, lane: _LaneCycle, answer: Answer) -> None:
         lane.response_complete = True
@@ -129,8 +168,12 @@ def _is_small(content_length: bytes) -> bool:
     return content_length.isdigit() and int(content_length) <= BODY_LIMIT
 
 
+async def _then(rest: Awaitable[T], then: Callable[[T], None]) -> None:
+    then(await rest)
+
+
 @types.coroutine
-def _rest_of(coroutine: Coroutine[Any, Any, Answer], waiting_for: Any) -> Generator[Any, Any, Answer]:
+def _rest_of(coroutine: Coroutine[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
     """Go on with a coroutine that was begun by hand: hand what it waits for to the task that runs us now."""
     while True:
         try:
@@ -142,5 +185,5 @@ def _rest_of(coroutine: Coroutine[Any, Any, Answer], waiting_for: Any) -> Genera
         try:
             waiting_for = resume()
         except StopIteration as done:
-            answer: Answer = done.value
-            return answer
+            result: T = done.value
+            return result

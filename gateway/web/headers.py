@@ -67,6 +67,10 @@ class IdentityHeaders:
         }
         return tuple((self._names[field], encoded(value)) for field, value in values.items() if value)
 
+    def reserves(self, name: bytes) -> bool:
+        """Whether a name is a spelling of an identity header."""
+        return _one_spelling(name) in self._reserved
+
     def strip(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """The headers without any spelling of an identity header and without what `Connection` nominates."""
         headers = list(headers)
@@ -76,11 +80,7 @@ class IdentityHeaders:
             if name.lower() == b"connection"
             for token in value.split(b",")
         } - {b"close", b"keep-alive", b"upgrade", b"te"}
-        return [
-            (name, value)
-            for name, value in headers
-            if name.lower() not in nominated and _one_spelling(name) not in self._reserved
-        ]
+        return [(name, value) for name, value in headers if name.lower() not in nominated and not self.reserves(name)]
 
 
 def encoded(value: str) -> bytes:

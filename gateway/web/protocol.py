@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 REQUEST_SECONDS = 30.0
 """How often it is looked whether a connection still waits for the same request, head or body, as before."""
 
+LEAST_BYTES = 4096
+"""What a body must have grown by in that time to be slow rather than stuck."""
+
 KEEP_ALIVE_SECONDS = 75
 """How long a connection may idle; longer than proxies keep theirs, so that none asks on one that we just closed."""
 
@@ -58,7 +61,11 @@ class StrictProtocol(HttpToolsProtocol):
     _in_head = True
     _head_bytes = 0
     _arriving = True
+    progress = 0
+    """Bytes of bodies that came, and times that the client caught up with what it is sent: slow is not stuck."""
+
     _arrived_before: object = ()
+    _progress_before = -1
     _unread_before = False
     _watch: asyncio.TimerHandle
 
@@ -86,6 +93,11 @@ class StrictProtocol(HttpToolsProtocol):
             self._head_bytes = 0 if self._head_bytes < 0 else self._head_bytes + len(data)
             if self._head_bytes > HEADERS_LIMIT:
                 self.refuse(Refusal(Code.PAYLOAD_TOO_LARGE, "the head of the request does not end"))
+
+    def resume_writing(self) -> None:
+        """The client has read on."""
+        self.progress += 1
+        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
         """What is not HTTP, or not HTTP as we take it."""
@@ -143,33 +155,51 @@ class StrictProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
         self.headers = []
 
+    def on_body(self, body: bytes) -> None:
+        """Some of a body."""
+        self.progress += len(body)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The request has arrived."""
         self._arriving = False
         super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to uvicorn's WebSocket protocol; what follows has time-outs of its own."""
+        self._watch.cancel()
+        super().handle_websocket_upgrade()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Say nothing: an upgrade is the client's wish, not a fault."""
 
     def _check_progress(self) -> None:
         """End a connection whose request does not come to its end, or whose client does not read."""
-        late = self._arriving and self.scope is self._arrived_before  # each request has a scope of its own
-        if late or (self._unread_before and self.flow.write_paused):
+        moved = self.progress - self._progress_before
+        # Each request has a scope of its own. Where we read no more for now, the client is not the one who is late.
+        late = self._arriving and self.scope is self._arrived_before and not self.flow.read_paused
+        unread = self._unread_before and self.flow.write_paused
+        if (late and moved < LEAST_BYTES) or (unread and not moved):
             self.transport.abort()
             return
+        self._progress_before = self.progress
         self._arrived_before = self.scope if self._arriving else ()
         self._unread_before = self.flow.write_paused
         self._watch = self.loop.call_later(REQUEST_SECONDS, self._check_progress)
 
 
-def listener_config(app: object, protocol: type[StrictProtocol], *, drain_seconds: int) -> Config:
+def listener_config(
+    app: object, protocol: type[StrictProtocol], *, drain_seconds: int, sockets: type[asyncio.Protocol] | None = None
+) -> Config:
     """Uvicorn's configuration of one of our listeners: nothing trusted from peers, no line a request."""
     from uvicorn.config import Config  # noqa: PLC0415 - a library user of the middleware never needs it
 
     return Config(
         app,  # type: ignore[arg-type]  # an ASGI application, whose type uvicorn spells in its own way
         http=protocol,
-        ws="none",
+        ws=sockets or "none",
+        ws_max_size=16 * 1024 * 1024,
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,

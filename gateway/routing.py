@@ -1,0 +1,99 @@
+"""From settings to the reverse proxy: its routes, the connections to their upstreams, whose word on origins counts."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from typing import TYPE_CHECKING
+
+from gateway.errors import SettingsInvalid
+from gateway.settings import place
+from gateway.web.headers import IdentityHeaders
+from gateway.web.proxy.forwarder import Forwarder
+from gateway.web.proxy.heads import Heads
+from gateway.web.proxy.route import Route, Routes
+from gateway.web.proxy.upstreams import Upstreams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.settings import RouteSettings, Settings
+    from gateway.web.authentication import Authenticator
+    from gateway.web.problems import Problems
+    from gateway.web.proxy.live import Live
+
+_Key = tuple[object, ...]
+
+
+class UpstreamPools:
+    """The connections of all routes. Routes with the same upstreams and limits share theirs, also over a reload."""
+
+    def __init__(self) -> None:
+        self._pools: dict[_Key, Upstreams] = {}
+
+    def of(self, route: RouteSettings) -> Upstreams:
+        """The upstreams of a route; `OSError` when its file of authorities cannot be used."""
+        addresses, limits = route.addresses(), route.limits()
+        key = (addresses, limits, route.ca_file)
+        if key not in self._pools:
+            tls = None
+            if any(address.tls for address in addresses):
+                tls = ssl.create_default_context(cafile=None if route.ca_file is None else str(route.ca_file))
+            self._pools[key] = Upstreams(addresses, limits, tls)
+        return self._pools[key]
+
+    def keep(self, routes: Iterable[Route]) -> None:
+        """Let go of the connections that no route needs any more."""
+        needed = {id(route.upstreams) for route in routes}
+        for key, upstreams in list(self._pools.items()):
+            if id(upstreams) not in needed:
+                del self._pools[key]
+                upstreams.close()
+
+
+def create_forwarder(  # noqa: PLR0913 - what the wiring has
+    settings: Settings,
+    authenticator: Authenticator,
+    *,
+    problems: Problems,
+    pools: UpstreamPools,
+    live: Live,
+    reserved: Iterable[bytes],
+) -> Forwarder | None:
+    """The reverse proxy, None where no route is configured; `reserved` are our own addresses."""
+    routes: list[Route] = []
+    unusable: list[str] = []
+    for app_id, workspace in settings.workspaces.items():
+        for index, route in enumerate(workspace.routes):
+            try:
+                upstreams = pools.of(route)
+            except OSError as error:  # of TLS, too
+                at = place(("workspaces", app_id, "routes", index, "ca_file"))
+                unusable.append(f"{at}: cannot be used ({error.strerror or type(error).__name__})")
+                continue
+            routes.append(
+                Route(
+                    workspace=app_id,
+                    prefix=route.prefix.encode(),
+                    upstreams=upstreams,
+                    access=route.access,
+                    host=None if route.host is None else route.host.encode(),
+                    cookie=None if route.cookie is None else route.cookie.encode(),
+                    platform=route.platform,
+                    keeps_token=route.keep_token,
+                )
+            )
+    if unusable:
+        raise SettingsInvalid(unusable)
+    if not routes:
+        return None
+    identity_headers = IdentityHeaders(settings.public.headers.names())
+    trusted = [ipaddress.ip_network(network) for network in settings.public.trusted_proxies]
+    return Forwarder(
+        routes=Routes(routes, reserved),
+        authenticator=authenticator,
+        identity_headers=identity_headers,
+        heads=Heads(identity_headers, trusted),
+        problems=problems,
+        live=live,
+    )

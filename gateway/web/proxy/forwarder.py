@@ -1,0 +1,248 @@
+"""What becomes of a request that no address of ours answers: which route takes it, who sends it, what is sent on.
+
+The path is looked at first, in the bytes in which it will be sent (B06); then the route decides what is asked of the
+client; the identity's headers are the last thing that is put on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from gateway.errors import Code, Outage, Refusal
+from gateway.web.authentication import Authenticated
+from gateway.web.proxy.route import Access, Route
+from gateway.web.proxy.target import check_path
+from gateway.web.proxy.upstreams import Address, Upstreams
+from gateway.web.transport import Answer, one_token, read_head
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.web.authentication import Authenticator
+    from gateway.web.headers import IdentityHeaders
+    from gateway.web.problems import Problems
+    from gateway.web.proxy.heads import Field, Heads, Peer
+    from gateway.web.proxy.live import Live
+    from gateway.web.proxy.route import Routes
+    from gateway.web.transport import Request
+
+OWN_SUBPROTOCOL = "identity"
+"""Offered beside `bearer.<token>` by a client that speaks no other subprotocol, so that there is one to choose."""
+
+_SUBPROTOCOL = b"sec-websocket-protocol"
+_BEARER = b"bearer."
+_NEVER = frozenset({b"CONNECT", b"TRACE"})
+"""Methods that ask the proxy itself for something: a tunnel, or an echo of what others may not see."""
+
+
+class Admitted(Struct, frozen=True):
+    """Who a request is from: nobody, or an identity with the token that proves it, to be asked for again later."""
+
+    authenticated: Authenticated | None = None
+    token: bytes = b""
+
+
+class Forwarding(Struct, frozen=True):
+    """A request that goes on, as its upstream gets it."""
+
+    upstreams: Upstreams
+    method: bytes
+    head: bytes
+    has_body: bool
+    chunked: bool
+    route: Route
+    admitted: Admitted
+
+
+class Socket(Struct, frozen=True):
+    """A WebSocket that goes on: the handshake as the upstream gets it, without what `websockets` writes itself."""
+
+    uri: str
+    address: Address
+    headers: list[tuple[str, str]]
+    subprotocols: list[str]
+    own_subprotocol: str | None
+    connect_seconds: float
+    route: Route
+    admitted: Admitted
+
+
+class Forwarder:
+    """Decides about the requests to its routes; one for each configuration."""
+
+    def __init__(  # noqa: PLR0913 - the parts of the way, each given by the wiring
+        self,
+        *,
+        routes: Routes,
+        authenticator: Authenticator,
+        identity_headers: IdentityHeaders,
+        heads: Heads,
+        problems: Problems,
+        live: Live,
+    ) -> None:
+        self.routes = routes
+        self.heads = heads
+        self.problems = problems
+        self.live = live
+        self._authenticator = authenticator
+        self._identity_headers = identity_headers
+
+    async def decide(self, request: Request, peer: Peer) -> Answer | Forwarding:
+        """What becomes of a request. It never raises: what fails is a 500, and logged."""
+        try:
+            route = self.route(request)
+            if route is None:
+                return self.problems.nothing_here()
+            admitted = await self.admit(request, route)
+            return self._forwarding(request, route, admitted, peer)
+        except (Refusal, Outage) as error:
+            return self.problems.answer(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, both carriers answer it alike, and nobody is let in
+            return self.problems.failure(error)
+
+    async def decide_socket(self, request: Request, peer: Peer) -> Answer | Socket:
+        """What becomes of the handshake of a WebSocket; never raises, as `decide`.
+
+        The token may also stand among the subprotocols, as `bearer.<token>`, for a browser can send no header.
+        """
+        offered = [one.strip() for name, value in request.headers if name == _SUBPROTOCOL for one in value.split(b",")]
+        tokens = [one.removeprefix(_BEARER) for one in offered if one.startswith(_BEARER)]
+        try:
+            route = self.route(request)
+            if route is None:
+                return self.problems.nothing_here()
+            admitted = await self.admit(request, route, *tokens)
+        except (Refusal, Outage) as error:
+            return self.problems.answer(error)
+        except Exception as error:  # noqa: BLE001 - as in `decide`
+            return self.problems.failure(error)
+        subprotocols = [one.decode("latin-1") for one in offered if one and not one.startswith(_BEARER)]
+        own = OWN_SUBPROTOCOL if OWN_SUBPROTOCOL in subprotocols else None
+        address = route.upstreams.first()
+        scheme = "wss" if address.tls else "ws"
+        host = _field(request.headers, b"host").decode("latin-1") or address.host
+        lines = b"".join(
+            [
+                *self.heads.passing(request.headers, keeps_token=route.keeps_token, cookie=route.cookie),
+                self._ours(admitted),
+                self.heads.origin(request.headers, peer),
+            ]
+        )
+        fields = [line.partition(": ")[::2] for line in lines.decode("latin-1").split("\r\n") if line]
+        return Socket(
+            uri=f"{scheme}://{host}{_target(request).decode('ascii')}",
+            address=address,
+            headers=[field for field in fields if field[0] != "host" and not field[0].startswith("sec-websocket-")],
+            subprotocols=[one for one in subprotocols if one != own],
+            own_subprotocol=own,
+            connect_seconds=route.upstreams.limits.connect,
+            route=route,
+            admitted=admitted,
+        )
+
+    def route(self, request: Request) -> Route | None:
+        """The route of a request, None when there is none; `Refusal(request_invalid)`."""
+        if request.method in _NEVER:
+            raise Refusal(Code.REQUEST_INVALID, "a method that is not forwarded", field="method")
+        check_path(request.path)
+        return self.routes.match(request.path, _field(request.headers, b"host"))
+
+    async def admit(self, request: Request, route: Route, *others: bytes) -> Admitted:
+        """Who the request is from, as the route asks for it; raises `Refusal` and `Outage`.
+
+        `others` are tokens that came some other way. Of a public route no token is looked at; of an optional one a
+        request without any is nobody's (B18). Where nothing is enforced, so is one whose token is refused.
+        """
+        head = read_head(request.headers)
+        if route.access is Access.PUBLIC:
+            return Admitted()
+        tokens = (head.token, *_cookies(request.headers, route.cookie), *others)
+        if route.access is Access.OPTIONAL and not any(token is not None for token in tokens):
+            return Admitted()
+        enforcement = self._authenticator.enforcement
+        try:
+            token = one_token(*tokens)
+            authenticated = await self._authenticator.authenticate(token, route.workspace, route.platform)
+        except Refusal as refusal:
+            if enforcement.excuse(refusal, route.workspace, route.platform, self.problems) is None:
+                raise
+            return Admitted()
+        if enforcement.counts:
+            enforcement.count_verified(route.workspace, route.platform)
+        return Admitted(authenticated, token)
+
+    async def refusal_now(self, admitted: Admitted, route: Route) -> Code | None:
+        """Why somebody who was let in would not be any more, None when he would (B14). An outage changes nothing."""
+        if admitted.authenticated is None:
+            return None
+        try:
+            now = await self._authenticator.authenticate(admitted.token, route.workspace, route.platform)
+        except Refusal as refusal:
+            return refusal.code
+        except Outage:
+            return None
+        same = now.identity.contact.id == admitted.authenticated.identity.contact.id
+        return None if same else Code.IDENTITY_CONFLICT
+
+    def _ours(self, admitted: Admitted) -> bytes:
+        """The headers that we put on for an identity, as they are sent; none for nobody."""
+        authenticated = admitted.authenticated
+        if authenticated is None:
+            return b""
+        if authenticated.headers is None:
+            fields = self._identity_headers.of(authenticated.identity)
+            authenticated.headers = b"".join([b"%b: %b\r\n" % field for field in fields])
+        return authenticated.headers
+
+    def _forwarding(self, request: Request, route: Route, admitted: Admitted, peer: Peer) -> Forwarding:
+        length, chunked = _framing(request.headers)
+        framing = b"transfer-encoding: chunked\r\n" if chunked else b""
+        if length is not None:
+            framing = b"content-length: %b\r\n" % length
+        head = b"".join(
+            [
+                b"%b %b HTTP/1.1\r\n" % (request.method, _target(request)),
+                self.heads.origin(request.headers, peer),
+                *self.heads.passing(request.headers, keeps_token=route.keeps_token, cookie=route.cookie),
+                self._ours(admitted),
+                framing,
+                b"\r\n",
+            ]
+        )
+        has_body = chunked or (length is not None and length != b"0")
+        return Forwarding(route.upstreams, request.method, head, has_body, chunked, route, admitted)
+
+
+def _target(request: Request) -> bytes:
+    return request.path + b"?" + request.query if request.query else request.path
+
+
+def _framing(headers: Sequence[Field]) -> tuple[bytes | None, bool]:
+    """How the body is framed: its length, or chunks. The parser has refused both at once, and two lengths (A26)."""
+    length, chunked = None, False
+    for name, value in headers:
+        if name == b"content-length":
+            if length is not None or not value.isdigit():
+                raise Refusal(Code.REQUEST_INVALID, "two lengths, or one that is no number", field="content-length")
+            length = value
+        elif name == b"transfer-encoding":
+            if chunked or value.lower() != b"chunked":
+                raise Refusal(Code.REQUEST_INVALID, "a transfer coding other than chunked", field="transfer-encoding")
+            chunked = True
+    if chunked and length is not None:
+        raise Refusal(Code.REQUEST_INVALID, "a length beside a transfer coding", field="content-length")
+    return length, chunked
+
+
+def _field(headers: Sequence[Field], wanted: bytes) -> bytes:
+    return next((value for name, value in headers if name == wanted), b"")
+
+
+def _cookies(headers: Sequence[Field], wanted: bytes | None) -> list[bytes]:
+    """Every value of a cookie."""
+    if wanted is None:
+        return []
+    pairs = [part.strip().partition(b"=") for name, value in headers if name == b"cookie" for part in value.split(b";")]
+    return [value.strip() for name, _, value in pairs if name.strip() == wanted]

@@ -1,0 +1,164 @@
+"""The client's side of an exchange inside the listener's own protocol: from parser to parser, without ASGI.
+
+Scope, task and two send calls are what forwarding costs under ASGI (facts: performance). Here the parser's callbacks of
+one socket write to the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.web.proxy.exchange import Exchange
+from gateway.web.transport import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from gateway.errors import Outage
+    from gateway.web.protocol import StrictProtocol
+    from gateway.web.proxy.connection import AnswerHead, Headers
+    from gateway.web.proxy.forwarder import Forwarder, Forwarding
+    from gateway.web.transport import Request
+
+
+_BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
+
+
+class Silent:
+    """Stands where uvicorn's cycle keeps an event that nobody awaits here."""
+
+    def set(self) -> None:
+        """Wake nobody."""
+
+
+class ForwardCycle:
+    """One request that is forwarded, as uvicorn's connection sees it, and the `Client` of its exchange."""
+
+    message_event = Silent()
+
+    def __init__(self, protocol: StrictProtocol, forwarder: Forwarder, *, http10: bool, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+        self.response_complete = False
+        self.disconnected = False
+        self._protocol = protocol
+        self._forwarder = forwarder
+        self._http10 = http10
+        self._chunked = False
+        self._arrived = False
+        self._expects = protocol.expect_100_continue
+        self._exchange: Exchange | None = None
+        self._early: list[bytes] = []
+        self._trailers: Sequence[tuple[bytes, bytes]] = ()
+
+    def decide(self, request: Request, client: tuple[str, int] | None) -> Coroutine[Any, Any, Answer | Forwarding]:
+        """The decision about the request, for `go`."""
+        self._arrived = not any(name in _BODY_HEADERS and value != b"0" for name, value in request.headers)
+        return self._forwarder.decide(request, self._forwarder.heads.peer(client[0] if client else None))
+
+    def go(self, outcome: Answer | Forwarding) -> None:
+        """What was decided about the request."""
+        if self.disconnected or self._protocol.transport.is_closing():
+            return
+        if isinstance(outcome, Answer):
+            self._answer(outcome)
+            return
+        self._exchange = exchange = Exchange(self, outcome, self._forwarder.live)
+        if self._expects and not self._arrived:
+            self._protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        exchange.start()
+        for chunk in self._early:
+            exchange.write(chunk)
+        self._early.clear()
+        if self._arrived:
+            exchange.finish(self._trailers)
+
+    def received(self, chunk: bytes) -> None:
+        """Some of the request's body."""
+        if self._exchange is not None:
+            self._exchange.write(chunk)
+        elif not self.response_complete:
+            self._early.append(chunk)
+            self.pause()
+
+    def arrived(self, trailers: Sequence[tuple[bytes, bytes]]) -> None:
+        """The request is whole."""
+        self._arrived = True
+        self._trailers = self._forwarder.heads.trailers(trailers) if trailers else ()
+        if self._exchange is not None:
+            self._exchange.finish(self._trailers)
+
+    def lost(self) -> None:
+        """The client has gone."""
+        if self._exchange is not None:
+            self._exchange.abandon()
+
+    def hold(self) -> None:
+        """The client does not keep up."""
+        if self._exchange is not None:
+            self._exchange.hold()
+
+    def go_on(self) -> None:
+        """It does again."""
+        if self._exchange is not None:
+            self._exchange.go_on()
+
+    # What the exchange calls.
+
+    def pause(self) -> None:
+        """See `Client`."""
+        self._protocol.flow.pause_reading()
+
+    def resume(self) -> None:
+        """See `Client`."""
+        self._protocol.flow.resume_reading()
+
+    def informed(self, head: AnswerHead) -> None:
+        """See `Client`; HTTP/1.0 knows no interim answers (RFC 9110 section 15.2)."""
+        if not self._http10:
+            self._protocol.transport.write(b"".join([*self._forwarder.heads.answer(head), b"\r\n"]))
+
+    def answered(self, head: AnswerHead) -> None:
+        """See `Client`."""
+        lines = self._forwarder.heads.answer(head)
+        self.keep_alive = self.keep_alive and self._arrived
+        if head.length is not None and head.status != 204:
+            lines.append(b"content-length: %d\r\n" % head.length)
+        elif head.has_body and self._http10:
+            self.keep_alive = False
+        elif head.has_body:
+            self._chunked = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        self._protocol.transport.write(b"".join(lines))
+
+    def body(self, chunk: bytes) -> None:
+        """See `Client`."""
+        self._protocol.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk)
+
+    def ended(self, trailers: Headers) -> None:
+        """See `Client`."""
+        if self._chunked:
+            kept = self._forwarder.heads.trailers(trailers) if trailers else ()
+            self._protocol.transport.write(b"0\r\n%b\r\n" % b"".join([b"%b: %b\r\n" % trailer for trailer in kept]))
+        self._done()
+
+    def refused(self, outage: Outage) -> None:
+        """See `Client`."""
+        self._answer(self._forwarder.problems.answer(outage))
+
+    def cut(self) -> None:
+        """See `Client`."""
+        self.response_complete = True
+        self._protocol.transport.abort()
+
+    def _answer(self, answer: Answer) -> None:
+        self.keep_alive = self.keep_alive and self._arrived
+        self._protocol.write_answer(answer, keep_alive=self.keep_alive)
+        self._done()
+
+    def _done(self) -> None:
+        self.response_complete = True
+        self._early.clear()
+        if not self.keep_alive:
+            self._protocol.transport.close()
+        self._protocol.on_response_complete()

@@ -1,0 +1,80 @@
+"""An upstream that says exactly what a test tells it to, byte by byte."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class ScriptedUpstream:
+    """Accepts connections one by one, reads a request's head (and what came with it), and lets a script answer.
+
+    `heads` are the requests' first packets as they arrived.
+    """
+
+    def __init__(self, answer: Callable[[socket.socket, bytes], None]) -> None:
+        self.heads: list[bytes] = []
+        self.connections = 0
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def close(self) -> None:
+        """Accept nobody any more."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(timeout=10)
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self.connections += 1
+                threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        connection.settimeout(30)
+        with connection, contextlib.suppress(OSError):
+            while True:
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    chunk = connection.recv(65536)
+                    if not chunk:
+                        return
+                    head += chunk
+                self.heads.append(head)
+                self._answer(connection, head)
+
+
+@contextlib.contextmanager
+def scripted(answer: Callable[[socket.socket, bytes], None]) -> Iterator[ScriptedUpstream]:
+    """A scripted upstream for the time of a block."""
+    upstream = ScriptedUpstream(answer)
+    try:
+        yield upstream
+    finally:
+        upstream.close()
+
+
+def saying(*packets: bytes, close: bool = False) -> Callable[[socket.socket, bytes], None]:
+    """A script that answers every request with the same packets."""
+
+    def answer(connection: socket.socket, _head: bytes) -> None:
+        for packet in packets:
+            connection.sendall(packet)
+        if close:
+            connection.shutdown(socket.SHUT_RDWR)
+
+    return answer
