@@ -18,7 +18,7 @@ from gateway.checking.local.files import check_configuration_file, check_folder,
 from gateway.checking.local.issuers import check_issuers, check_keyrings
 from gateway.checking.local.sockets import check_addresses, check_open_files
 from gateway.checking.local.versions import check_versions, floors
-from gateway.checking.row import not_performed
+from gateway.checking.row import Outcome, not_performed
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -83,10 +83,13 @@ def _store(settings: Settings, database: Path | None, *, deep: bool) -> Iterable
     yield check_private("store file", [] if database is None else _standing(database))
     yield check_space(folder, os.statvfs)
     yield check_inodes(folder, os.statvfs)
+    yield check_log(database)  # before the store opens, and tidies up
     opens = check_opens(settings.store.url)
     yield opens
-    yield check_contents(settings.store.url, database, deep=deep)
-    yield check_log(database)
+    if opens.outcome is Outcome.PASSED:
+        yield check_contents(settings.store.url, database, deep=deep)
+    else:
+        yield not_performed("contents", "no damage, every identifier unique", "it does not open", "mend that first")
 
 
 def _standing(database: Path) -> list[Path]:
