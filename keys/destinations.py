@@ -74,7 +74,7 @@ def checked_url(text: str, *, loopback_http: bool = False) -> str:
         port = url.port
     except ValueError:
         raise KeyMaterialError("not a URL with a host and a port") from None
-    if url.scheme not in {"https", "http"}:
+    if not text.startswith(("https://", "http://")):
         raise KeyMaterialError("the URL begins with https://; nothing else is fetched")
     if "@" in url.netloc:
         raise KeyMaterialError("the URL holds credentials; a published key set needs none")

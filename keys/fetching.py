@@ -216,7 +216,7 @@ def _words(error: Exception) -> str:
             return f"the certificate is not accepted: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):
             return "no TLS connection can be made"
-        cause = cause.__cause__
+        cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpcore2.TimeoutException):
         return "no answer in time"
     if isinstance(error, httpcore2.ConnectError):

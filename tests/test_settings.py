@@ -89,6 +89,10 @@ SECRET = f"{ISSUER}.secrets[0]"
 SHORT = "the secret is shorter than the 32 bytes of its hash (RFC 7518 section 3.2)"
 WEAK = "RSA keys have at least 2048 bits and an odd exponent of at least 65537"
 COMMON = "the secret is on the list of common secrets"
+REMOTE = LOGIN + 'algorithms = ["ES256"]\n'
+JWKS_URL = 'jwks_url = "https://login.acme.example/jwks.json"\n'
+NO_KEYS = "no keys: give keyring, secrets, jwks_url, discovery, jwks_file or pem_files"
+NOT_YET = "workspaces.acme.routes: not supported yet: put the gateway behind a proxy and ask /auth"
 REFUSED = {
     "unknown_key_at_the_top": ("zonk = 1\n" + GOOD, ["zonk: no such setting"]),
     "unknown_table": (GOOD + "[metrics]\non = true\n", ["metrics: no such setting"]),
@@ -314,9 +318,55 @@ REFUSED = {
         ["workers: Input should be a valid integer, unable to parse string as an integer"],
     ),
     "boolean_for_a_number": ("workers = true\n" + GOOD, ["workers: Input should be a number"]),
-    "not_yet": (
-        LOGIN + 'algorithms = ["ES256"]\njwks_file = "jwks.json"\njwks_url = "https://x.example/jwks.json"\n',
-        [f"{ISSUER}.jwks_url: not supported yet, use jwks_file"],
+    "not_yet": (GOOD + '[[workspaces.acme.routes]]\nprefix = "/"\n', [NOT_YET]),
+    "no_keys_at_all": (REMOTE, [f"{ISSUER}: {NO_KEYS}"]),
+    "a_remote_set_beside_a_file": (
+        REMOTE + JWKS_URL + 'jwks_file = "jwks.json"\n',
+        [f"{ISSUER}.jwks_url: keys come from one place: give no secrets and no jwks_file beside it"],
+    ),
+    "a_remote_set_beside_pem": (
+        REMOTE + JWKS_URL + 'pem_files = "public.pem"\n',
+        [f"{ISSUER}.pem_files: keys come from one place: give jwks_url or pem_files, not both"],
+    ),
+    "discovery_beside_a_remote_set": (
+        REMOTE + JWKS_URL + "discovery = true\n",
+        [f"{ISSUER}.discovery: finds the key set by itself; give discovery or jwks_url, not both"],
+    ),
+    "discovery_beside_pem": (
+        REMOTE + 'discovery = true\npem_files = "public.pem"\n',
+        [f"{ISSUER}.pem_files: keys come from one place: give discovery or pem_files, not both"],
+    ),
+    "discovery_at_no_url": (
+        REMOTE.replace("https://login.acme.example", "acme") + "discovery = true\n",
+        [f"{ISSUER}.discovery: asks at the issuer: the URL begins with https://; nothing else is fetched"],
+    ),
+    "discovery_with_a_query": (
+        REMOTE.replace("https://login.acme.example", "https://login.acme.example/?tenant=1") + "discovery = true\n",
+        [f"{ISSUER}.discovery: asks at the issuer: a URL with a query is no issuer of OpenID Connect"],
+    ),
+    "a_remote_set_of_secrets": (
+        LOGIN + 'algorithms = ["HS256"]\n' + JWKS_URL,
+        [f"{ISSUER}.jwks_url: fetches asymmetric keys, which never share an issuer with HS algorithms"],
+    ),
+    "a_remote_set_of_the_messenger": (
+        MESSENGER + JWKS_URL,
+        [f"{ISSUER}.jwks_url: fetches asymmetric keys, which never share an issuer with HS algorithms"],
+    ),
+    "a_file_of_authorities_that_holds_none": (
+        REMOTE + JWKS_URL + 'jwks_ca_file = "public.pem"\n',
+        [f"{ISSUER}.jwks_ca_file: public.pem: holds no certificate in PEM, or cannot be read"],
+    ),
+    "a_network_that_is_none": (
+        REMOTE + JWKS_URL + 'jwks_allow_networks = ["10.0.0.1/8"]\n',
+        [f"{ISSUER}.jwks_allow_networks[0]: value is not a valid IPv4 or IPv6 network"],
+    ),
+    "a_refresh_that_floods": (
+        REMOTE + JWKS_URL + "jwks_refresh = 59\njwks_cooldown = 4\njwks_stale_limit = 3599\n",
+        [
+            f"{ISSUER}.jwks_refresh: Input should be greater than or equal to 60",
+            f"{ISSUER}.jwks_cooldown: Input should be greater than or equal to 5",
+            f"{ISSUER}.jwks_stale_limit: Input should be greater than or equal to 3600",
+        ],
     ),
 }
 
@@ -325,6 +375,45 @@ REFUSED = {
 def test_refused(folder: Path, text: str, expected: list[str]) -> None:
     """Each is refused before anything listens, with its place and what is wrong, and nothing else is."""
     assert problems(folder, text) == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("file:///etc/jwks.json", "ftp://login.acme.example/jwks.json", "data:application/json,{}", "jwks.json", ""),
+        *("https:///jwks.json", "https://", "https://login.acme.example:0/", "https://login.acme.example:99999/"),
+        *("https://user@login.acme.example/", "https://user:word@login.acme.example/", "https://@login.acme.example/"),
+        *("https://login.acme.example/#keys", "https://login.acme.example\\\\@evil.example/", "https://ex ample/"),
+        *("https://m\u00fcnchen.example/", "https://[::1/", "https://%6cocalhost/", "HTTPS://login.acme.example/"),
+        *("http://login.acme.example/jwks.json", "http://10.0.0.1/", "http://127.0.0.1.evil.example/", "//x.example/"),
+        "https://x.example/" + "a" * 2048,
+    ],
+)
+@pytest.mark.parametrize("loopback", ["", "insecure_jwks_loopback = true\n"])
+def test_a07_a_key_set_is_fetched_with_https_or_not_at_all(folder: Path, url: str, loopback: str) -> None:
+    """A07: another scheme, credentials, and what two parsers could read differently fail when it is configured."""
+    (problem,) = problems(folder, REMOTE + f'jwks_url = "{url}"\n' + loopback)
+    assert problem.startswith(f"{ISSUER}.jwks_url: ")
+    assert "word" not in problem
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000", "127.8.9.10"])
+def test_http_is_for_this_machine_when_it_is_asked_for(folder: Path, host: str) -> None:
+    """A developer's issuer has no certificate: plain http to loopback, under a name that says what it is."""
+    text = REMOTE + f'jwks_url = "http://{host}/jwks.json"\n'
+    (problem,) = problems(folder, text)
+    assert "with insecure_jwks_loopback = true" in problem
+    load(folder, text + "insecure_jwks_loopback = true\n")
+
+
+def test_everything_that_a_remote_set_can_be_told(folder: Path) -> None:
+    """The settings of a remote set together; to load them fetches nothing and writes nothing."""
+    choices = "jwks_refresh = 600\njwks_cooldown = 60\njwks_stale_limit = 7200\njwks_allow_networks = '10.0.0.0/8'\n"
+    for where in (JWKS_URL, "discovery = true\n"):
+        (issuer,) = trusted_issuers(load(folder, REMOTE + where + choices))
+        health = issuer.keys.health()
+        assert (health.state, health.error, issuer.keys.keys) == ("none", "not fetched yet", ())
+    assert health.source == "https://login.acme.example/.well-known/openid-configuration"
 
 
 def test_all_problems_at_once(folder: Path) -> None:
