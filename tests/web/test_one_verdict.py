@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from gateway import IdentityMiddleware, create_authenticator
+from gateway.identity.platforms import Platform
+from gateway.web.enforcement import EXCUSED
+from tests.web.conftest import running_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +91,77 @@ def _credentials(server: Server) -> Iterator[tuple[str, bytes]]:
         yield name, b"Authorization: Bearer %b\r\n" % token.encode()
     yield "two", b"Authorization: Bearer a.b.c\r\nAuthorization: Bearer a.b.d\r\n"
     yield "another case", b"AUTHORIZATION: bEARER %b\r\n" % tokens["good"].encode()
+
+
+PLATFORM_HEADS = {
+    "login": b"POST /messenger/login?platform=%b HTTP/1.1\r\nHost: gateway\r\n",
+    "me": b"GET /messenger/me?app_id=acme&platform=%b HTTP/1.1\r\nHost: gateway\r\n",
+    "auth": b"GET /auth/acme/%b HTTP/1.1\r\nHost: gateway\r\n",
+    "auth by POST": b"POST /auth/acme/%b HTTP/1.1\r\nHost: gateway\r\n",
+    "two hosts": b"GET /auth/acme/%b HTTP/1.1\r\nHost: a\r\nHost: b\r\n",
+    "chunked": b"POST /messenger/login?platform=%b HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\n"
+    b"Content-Type: application/json\r\n",
+}
+_ENDS = {"chunked": b"\r\n2\r\n{}\r\n0\r\n\r\n"}
+
+
+@pytest.fixture(scope="module", params=["report", "off"], name="lenient")
+def _lenient(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Server, Server]]:
+    """A gateway of each carrier that enforces nothing on the web, and everything elsewhere."""
+    extra = f'enforcement = {{ web = "{request.param}" }}'
+    lane, asgi = (tmp_path_factory.mktemp(f"{request.param}-{name}") for name in ("lane", "asgi"))
+    with running_gateway(lane, extra=extra) as server, running_gateway(asgi, lane=False, extra=extra) as asgi_server:
+        yield server, asgi_server
+
+
+@pytest.mark.parametrize("head", PLATFORM_HEADS)
+def test_both_carriers_let_pass_the_same_bytes(lenient: tuple[Server, Server], head: str) -> None:
+    """Where a platform is not enforced, and where it is: byte for byte, as above."""
+    for platform in Platform:
+        begin = PLATFORM_HEADS[head] % platform.encode()
+        for (name, credential), (_, asgi_credential) in zip(*map(_credentials, lenient), strict=True):
+            requests = (begin + one + _ENDS.get(head, b"\r\n") for one in (credential, asgi_credential))
+            lane, asgi = (
+                VARIES.sub(b"", running.raw(_closing(request)))
+                for running, request in zip(lenient, requests, strict=True)
+            )
+            assert lane == asgi, (platform, name)
+            assert lane.startswith(b"HTTP/1.1 "), (platform, name)
+
+
+def test_all_endings_let_pass_the_same_requests(lenient: tuple[Server, Server]) -> None:
+    """On each platform login, me, `/auth` and the middleware let in the same people, and let pass the same nobodies."""
+    server, _ = lenient
+    authenticator = create_authenticator(server.folder / "gateway.toml")
+
+    async def whoami(request: HttpRequest) -> Response:
+        return Response(request.user.identity if request.user.is_authenticated else "nobody")
+
+    for platform in Platform:
+        protected = [Middleware(IdentityMiddleware, authenticator=authenticator, workspace="acme", platform=platform)]
+        with TestClient(Starlette(routes=[Route("/", whoami)], middleware=protected)) as client:
+            for name, credential in _credentials(server):
+                pairs = [line.split(b": ", 1) for line in credential.split(b"\r\n") if line]
+                application = client.get("/", headers=httpx2.Headers([(name, value) for name, value in pairs]))
+                replies = {
+                    ending: server.raw(_closing(PLATFORM_HEADS[ending] % platform.encode() + credential + b"\r\n"))
+                    for ending in ("login", "me", "auth")
+                }
+                body = json.loads(replies["login"].partition(b"\r\n\r\n")[2])
+                passes = platform is Platform.WEB and body["code"] in EXCUSED if "code" in body else True
+                for ending, reply in replies.items():
+                    assert reply.startswith(b"HTTP/1.1 200") == passes, (platform, name, ending)
+                assert (application.status_code == 200) == passes, (platform, name)
+                contact_id = re.search(rb"x-contact-id: ([0-9a-f]{24})", replies["auth"])
+                if "code" in body:
+                    assert contact_id is None
+                    assert b"x-identity-error: %b\r\n" % body["code"].encode() in replies["auth"]
+                    assert application.text == "nobody" or application.json()["code"] == body["code"]
+                else:
+                    assert contact_id is not None
+                    assert contact_id.group(1).decode() == body["contact"]["id"] == application.text
 
 
 @pytest.mark.parametrize("head", HEADS)
