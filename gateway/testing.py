@@ -77,7 +77,8 @@ class GatewayServer(Struct, frozen=True):
     """A running gateway: where it is, and how to get in.
 
     `url` is where people log in; `admin_url` and `access_token` lead to the Contacts API. An application that embeds
-    the middleware trusts the same issuers, over the same contacts, with `create_authenticator(settings)`.
+    the middleware trusts the same issuers, over the same contacts, with `create_authenticator(settings)`. What the
+    gateway logs, such as the reason of a refusal, stands in `folder / "log"`.
     """
 
     url: str

@@ -44,6 +44,10 @@ class Signer(Struct, frozen=True):
     rules: IdRules = IdRules()
     user_id_claim: str = "user_id"
 
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"Signer(algorithm={self.algorithm!r}, header={self.header!r})"
+
     @property
     def symmetric(self) -> bool:
         """Whether the key is a shared secret."""

@@ -123,3 +123,36 @@ def test_every_code_of_a_token_is_there() -> None:
         Code.EMAIL_MISMATCH,
     }
     assert {entry.code for entry in CATALOGUE.values()} == of_a_token
+
+
+@pytest.mark.parametrize(
+    ("advisory", "slugs"),
+    [
+        ("A01", {"hs256-with-public-key", "hs256-with-public-jwk"}),
+        ("A02", {"alg-unknown", "alg-other-case"}),
+        ("A03", {"alg-none", "alg-none-mixed-case", "alg-none-signed", "signature-empty"}),
+        ("A04", {"embedded-jwk", "embedded-jwk-own-kid", "jku", "x5u"}),
+        ("A05", {"crit"}),
+        ("A06", {"b64-false"}),
+        ("A11", {"unknown-kid"}),
+        ("A12", {"deeply-nested"}),
+        ("A13", {"padded-base64", "standard-base64", "spare-bits"}),
+        ("A14", {"issuer-prefix", "issuer-trailing-slash", "issuer-list"}),
+        ("A16", {"too-large"}),
+        ("A18", {"five-segments", "compressed"}),
+        ("A19", {"forged-and-expired"}),
+        ("B07", {"email-two-ats"}),
+        ("C06", {"email-unverified-only", "email-verified-text"}),
+        ("C09", {"placeholder-undefined", "placeholder-quoted", "placeholder-full-width", "placeholder-zero"}),
+    ],
+)
+def test_each_advisory_about_tokens_has_its_entry(advisory: str, slugs: set[str]) -> None:
+    """What was a published hole elsewhere, and can be shown with one token, stands in the catalogue."""
+    assert slugs <= CATALOGUE.keys(), advisory
+
+
+def test_a_signer_shows_no_key() -> None:
+    """A17: neither the secret nor a private key appears where a signer is printed, as in the trace of an error."""
+    signer = test_corpus.signer_for("HS256")
+    assert signer.key.decode() not in f"{signer} {signer!r}"
+    assert "PRIVATE" not in repr(test_corpus.signer_for("ES256"))
