@@ -158,6 +158,14 @@ def free_port() -> int:
             return port
 
 
+def workers_of(pid: int) -> Iterator[int]:
+    """The worker processes of a supervisor."""
+    for child in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, check=False).stdout.split():
+        with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
+            if b"spawn_main" in Path(f"/proc/{int(child)}/cmdline").read_bytes():
+                yield int(child)
+
+
 @contextlib.contextmanager
 def running_app(config: uvicorn.Config) -> Iterator[int]:
     """An application under a real uvicorn in a thread of this process; its port."""

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,10 +19,10 @@ from msgspec.structs import replace
 
 from gateway.contacts.contact import State
 from gateway.contacts.database.stores import store_for
-from tests.web.conftest import free_port, running_gateway
+from tests.web.conftest import free_port, running_gateway, workers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from gateway.contacts.store import ContactTransaction
     from tests.web.conftest import Server
@@ -111,14 +110,6 @@ def test_an_interrupt_stops_at_once(tmp_path: Path, workers: int) -> None:
             os.kill(server.pid, signal.SIGINT)
             assert read_to_end(idle).endswith(b'{"status":"ok"}')
         assert server.exit_code() == 0
-
-
-def workers_of(pid: int) -> Iterator[int]:
-    """The worker processes of a supervisor."""
-    for child in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, check=False).stdout.split():
-        with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
-            if b"spawn_main" in Path(f"/proc/{int(child)}/cmdline").read_bytes():
-                yield int(child)
 
 
 def test_a_worker_that_dies_is_started_again(tmp_path: Path) -> None:

@@ -1,0 +1,326 @@
+"""Reloading under load, in real gateways: no good token is refused, no connection dropped, and what goes is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.identity.issuing import issue_token
+from keys.jwk import signing_key_from_secret
+from tests.web.conftest import free_port, running_gateway, workers_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from keys.jwk import SigningKey
+    from tests.web.conftest import Server
+
+CLIENTS = 4
+SHAPES = [(1, True), (1, False), (2, True), (2, False)]
+
+
+class Load:
+    """Clients that log in all the time on connections that they keep, with whatever the signer uses now."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._stopped = threading.Event()
+        self._threads = [threading.Thread(target=self._log_in, args=(number,)) for number in range(CLIENTS)]
+        self.key = server.secret
+        self.logins = [0] * CLIENTS
+        self.faults: list[str] = []
+
+    def _log_in(self, number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=30)
+        connection.connect()
+        connection.auto_open = 0  # a connection that was dropped is a fault, not opened again
+        while not self._stopped.is_set():
+            turn, key = self.logins[number], self.key
+            token = issue_token({"user_id": f"user-{number}-{turn % 5}"}, key, ttl=600, now=time.time())
+            for method, path in (("POST", "/messenger/login"), ("GET", "/messenger/me"), ("GET", "/auth")):
+                try:
+                    connection.request(method, path, headers={"Authorization": f"Bearer {token}"})
+                    response = connection.getresponse()
+                    body = response.read()
+                except (OSError, http.client.HTTPException) as error:
+                    self.faults.append(f"{path} with {key.kid}: {error!r}")
+                    return
+                if response.status != 200:
+                    self.faults.append(f"{path} with {key.kid}: {response.status} {body[:200]!r}")
+            self.logins[number] += 1
+        connection.close()
+
+    def go_on(self) -> None:
+        """Let every client log in a few more times."""
+        before = list(self.logins)
+        until(lambda: bool(self.faults) or all(now >= was + 5 for now, was in zip(self.logins, before, strict=True)))
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Load]:
+        """While it runs, and at its end, nobody met a fault."""
+        for thread in self._threads:
+            thread.start()
+        try:
+            self.go_on()
+            yield self
+            self.go_on()
+        finally:
+            self._stopped.set()
+            for thread in self._threads:
+                thread.join()
+        assert self.faults == []
+
+
+class Configuration:
+    """The configuration of a running gateway, as its operator changes it."""
+
+    def __init__(self, server: Server, workers: int) -> None:
+        self._server = server
+        self._workers = workers
+        self._file = server.folder / "gateway.toml"
+        self._secrets = {"2026-11": "secret"}
+
+    def add_secret(self, kid: str) -> SigningKey:
+        """Put a new secret into a file; `write` deploys it."""
+        text = os.urandom(32).hex()
+        file = self._server.folder / f"secret-{kid}"
+        file.write_text(text)
+        file.chmod(0o600)
+        self._secrets[kid] = file.name
+        return signing_key_from_secret(text, kid=kid)
+
+    def remove_secret(self, kid: str) -> None:
+        del self._secrets[kid]
+
+    @property
+    def text(self) -> str:
+        return self._file.read_text()
+
+    def with_secrets(self) -> str:
+        secrets = ", ".join(f'{{ id = "{kid}", secret_file = "{name}" }}' for kid, name in self._secrets.items())
+        return re.sub(r"secrets = \[.*\]", f"secrets = [{secrets}]", self.text)
+
+    def replace(self, text: str) -> None:
+        """Another file in its place, as tools do that never show half a file."""
+        new = self._file.with_suffix(".new")
+        new.write_text(text)
+        new.replace(self._file)
+
+    def rewrite(self, text: str) -> None:
+        """In place, in pieces, as an editor or a shell may do; half of it is good TOML, with less in it."""
+        with self._file.open("w") as file:
+            for piece in re.split(r"(?=\[\[)", text):
+                file.write(piece)
+                file.flush()
+                time.sleep(0.02)
+
+    def hang_up(self) -> None:
+        """SIGHUP, to whoever the operator knows: the gateway, or its supervisor."""
+        os.kill(self._server.pid, signal.SIGHUP)
+
+    def logged(self, event: str, **named: str) -> list[dict[str, Any]]:
+        """The lines about reloading with this event, that name these among their changes."""
+        whole = self._server.log().rpartition("\n")[0]
+        lines = [json.loads(line) for line in whole.splitlines() if '"gateway.reloading"' in line]
+        found = [line for line in lines if event in line["event"]]
+        return [line for line in found if all(name in line.get(list_, ()) for list_, name in named.items())]
+
+    def in_force(self, event: str = "reloaded", times: int = 1, **named: str) -> None:
+        """Wait until every worker says so."""
+        until(lambda: len(self.logged(event, **named)) >= times * self._workers)
+
+    def shown(self) -> dict[str, Any]:
+        """What one of the workers shows on the admin listener; the public one shows nothing of it."""
+        assert "configuration" not in self._server.request("GET", "/readyz").json()
+        ready = self._server.request("GET", "/readyz", admin=True)
+        assert ready.status == 200
+        configuration: dict[str, Any] = ready.json()["configuration"]
+        return configuration
+
+
+def until(done: Callable[[], bool]) -> None:
+    for _ in range(1500):
+        if done():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it does not happen")
+
+
+def refused_everywhere(server: Server, token: str, times: int = 20) -> bool:
+    """Whether a token is refused on so many new connections that every worker was asked."""
+    return all(server.login(token).status == 401 for _ in range(times))
+
+
+@pytest.mark.parametrize(("workers", "lane"), SHAPES)
+def test_secrets_are_added_deployed_and_removed_without_a_failed_login(
+    tmp_path: Path, workers: int, lane: bool
+) -> None:
+    """The issue's drill, twice, under load: every way to write a file, seen by the watch and by SIGHUP."""
+    with running_gateway(tmp_path, workers=workers, lane=lane) as server:
+        configuration = Configuration(server, workers)
+        before = server.secret
+        with Load(server).running() as load:
+            for kid, write, hang_up in (
+                ("2026-12", configuration.replace, False),
+                ("2027-01", configuration.rewrite, True),
+                ("2027-02", configuration.rewrite, False),
+                ("2027-03", configuration.replace, True),
+            ):
+                remembered = issue_token({"user_id": "user-0-0"}, before, ttl=600, now=time.time())
+                assert not refused_everywhere(server, remembered)
+                after = configuration.add_secret(kid)
+                write(configuration.with_secrets())
+                if hang_up:
+                    configuration.hang_up()
+                configuration.in_force(keys_added=f"acme/messenger/{kid}")
+                load.go_on()
+                load.key = after
+                load.go_on()  # whatever the old secret signed is answered by now
+                configuration.remove_secret(str(before.kid))
+                write(configuration.with_secrets())
+                if hang_up:
+                    configuration.hang_up()
+                configuration.in_force(keys_removed=f"acme/messenger/{before.kid}")
+                assert refused_everywhere(server, remembered)
+                fresh = issue_token({"user_id": "user-0-0"}, before, ttl=600, now=time.time())
+                assert refused_everywhere(server, fresh)
+                before = after
+        assert min(load.logins) > 20
+
+
+@pytest.mark.parametrize(("workers", "lane"), SHAPES)
+def test_b24_a_broken_configuration_is_no_outage(tmp_path: Path, workers: int, lane: bool) -> None:
+    """Under load: broken in turn by hand, by a lost secret and by a mistyped key; kept, told, mended, taken over."""
+    with running_gateway(tmp_path, workers=workers, lane=lane) as server:
+        configuration = Configuration(server, workers)
+        good, secret = configuration.text, (tmp_path / "secret").read_text()
+        stranger = signing_key_from_secret(os.urandom(32).hex(), kid="2026-11")
+        faults: list[tuple[Callable[[], None], str]] = [
+            (lambda: configuration.replace(good[:-200]), "not TOML"),
+            ((tmp_path / "secret").unlink, "secrets[0].secret_file"),
+            (lambda: configuration.rewrite(good + "\n[frobnicate]\n"), "frobnicate: no such setting"),
+        ]
+        with Load(server).running() as load:
+            for number, (breaks, problem) in enumerate(faults):
+                breaks()
+                configuration.in_force("the last good one stays", number + 1)
+                load.go_on()
+                shown = configuration.shown()
+                assert shown["state"] == "kept"
+                assert problem in "\n".join(shown["problems"])
+                assert configuration.logged("the last good one stays")[-1]["problems"] == shown["problems"]
+                token = issue_token({"user_id": "user-0-0"}, stranger, ttl=600, now=time.time())
+                assert refused_everywhere(server, token)
+                if problem.startswith("secrets"):
+                    (tmp_path / "secret").write_text(secret)
+                    (tmp_path / "secret").chmod(0o600)
+                configuration.replace(good)
+                configuration.in_force(times=number + 1)
+                until(lambda: {configuration.shown()["state"] for _ in range(10)} == {"ok"})
+        assert len(configuration.logged("the last good one stays")) == 3 * workers
+        assert secret not in server.log()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_storm_of_hang_ups_does_no_harm(tmp_path: Path, workers: int) -> None:
+    """SIGHUP from before it listens, then a hundred: nothing ends, nobody is refused, and few reloads answer them."""
+    with running_gateway(tmp_path, workers=workers) as server:
+        configuration = Configuration(server, workers)
+        with Load(server).running():
+            for _ in range(100):
+                configuration.hang_up()
+                time.sleep(0.002)
+            configuration.in_force()
+            time.sleep(1)
+            assert len(configuration.logged("reloaded")) <= 50 * workers
+        assert server.process.poll() is None
+        assert "a worker ended" not in server.log()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_only_a_restart_changes_is_named(tmp_path: Path, workers: int) -> None:
+    """The addresses, the lane, the workers and the store stay; what stands beside them is taken over."""
+    with running_gateway(tmp_path, workers=workers) as server:
+        configuration = Configuration(server, workers)
+        good = configuration.text
+        added = configuration.add_secret("2026-12")
+        changed = configuration.with_secrets().replace(f":{server.port}", ":1").replace(f":{server.admin_port}", ":2")
+        changed = changed.replace("express_lane = true", "express_lane = false").replace("contacts.db", "other.db")
+        configuration.replace(re.sub(r"workers = \d", "workers = 5", changed))
+        configuration.in_force("only a restart changes these settings")
+        names = ["workers", "store", "public.bind", "public.express_lane", "admin.bind"]
+        assert {tuple(line["settings"]) for line in configuration.logged("only a restart")} == {tuple(names)}
+        assert configuration.shown()["needs_restart"] == names
+        token = issue_token({"user_id": "user-0-0"}, added, ttl=600, now=time.time())
+        assert server.login(token).status == 200
+        assert server.contacts()
+        configuration.replace(good)
+        configuration.in_force(times=2)
+        assert configuration.shown()["needs_restart"] == []
+        assert server.login(token).status == 401
+
+
+def test_a_hang_up_while_workers_start_is_not_lost_and_ends_none(tmp_path: Path) -> None:
+    """A worker in a dead one's place meets SIGHUP before it can reload: that waits, and it serves what stands now."""
+    with running_gateway(tmp_path, workers=2) as server:
+        configuration = Configuration(server, 2)
+        pids = set(workers_of(server.pid))
+        os.kill(min(pids), signal.SIGKILL)
+        until(lambda: len(set(workers_of(server.pid)) - pids) == 1)
+        (newcomer,) = set(workers_of(server.pid)) - pids
+        added = configuration.add_secret("2026-12")
+        configuration.replace(configuration.with_secrets())
+        for _ in range(50):
+            os.kill(newcomer, signal.SIGHUP)
+            configuration.hang_up()
+            time.sleep(0.01)
+        token = issue_token({"user_id": "user-0-0"}, added, ttl=600, now=time.time())
+        until(lambda: all(server.login(token).status == 200 for _ in range(20)))
+        assert newcomer in set(workers_of(server.pid))
+        assert server.log().count("a worker ended") == 1
+
+
+def test_a_worker_that_starts_again_trusts_what_stands_now(tmp_path: Path) -> None:
+    """Not what its supervisor once read: a secret that was removed meanwhile stays removed."""
+    with running_gateway(tmp_path, workers=2) as server:
+        configuration = Configuration(server, 2)
+        removed = server.token("user-1")
+        added = configuration.add_secret("2026-12")
+        configuration.remove_secret("2026-11")
+        configuration.replace(configuration.with_secrets())
+        configuration.in_force(keys_removed="acme/messenger/2026-11")
+        pids = set(workers_of(server.pid))
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        token = issue_token({"user_id": "user-1"}, added, ttl=600, now=time.time())
+
+        def serves_again() -> bool:
+            with contextlib.suppress(OSError):
+                return len(set(workers_of(server.pid)) - pids) == 2 and server.login(token).status == 200
+            return False
+
+        until(serves_again)
+        assert refused_everywhere(server, removed)
+
+
+def test_development_mode_ends_with_its_terminal(tmp_path: Path) -> None:
+    """There SIGHUP is what a terminal says when it is closed."""
+    command = [sys.executable, "-m", "gateway", "serve", "--public", f"127.0.0.1:{free_port()}"]
+    command += ["--admin", f"127.0.0.1:{free_port()}"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert b"Development mode" in process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=30) == -signal.SIGHUP
