@@ -50,16 +50,21 @@ def new_entry(  # noqa: PLR0913 - what a key is, and in which keyring
     kid: str | None = None,
     platforms: tuple[str, ...] = (),
 ) -> KeyringEntry:
-    """An entry that signs from now on. A key pair's id is its RFC 7638 thumbprint, a secret's is given or made."""
+    """An entry that signs from now on. A key pair's id is its RFC 7638 thumbprint, a secret's is given or made.
+
+    Raises `KeyMaterialError` for what is weak, broken or no material of the algorithm at all.
+    """
     if algorithm in HMAC:
         kid = kid or _free_id(keyring, now)
     elif kid or platforms:
         raise RotationRefused("the id of a key pair is its thumbprint (RFC 7638), and it serves all platforms")
     else:
         kid = signing_key_from_pem(material.encode(), algorithm).kid or ""
-    return KeyringEntry(
+    entry = KeyringEntry(
         kid=kid, alg=algorithm, material=material, created_at=now, signs_from=now, platforms=tuple(sorted(platforms))
     )
+    entry.verification_key()
+    return entry
 
 
 def added(keyring: Keyring, entry: KeyringEntry, now: int) -> Keyring:

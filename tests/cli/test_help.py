@@ -19,13 +19,19 @@ COMMANDS = [
     ("access-token", "create"),
     ("access-token", "list"),
     ("access-token", "revoke"),
+    ("keys", "list"),
+    ("keys", "generate"),
+    ("keys", "import"),
+    ("keys", "rotate"),
+    ("keys", "retire"),
+    ("keys", "export"),
     ("contacts", "find"),
     ("db", "migrate"),
     ("db", "check"),
     ("config", "check"),
     ("config", "show"),
 ]
-GROUPS = [(), ("token",), ("access-token",), ("contacts",), ("db",), ("config",)]
+GROUPS = [(), ("token",), ("access-token",), ("keys",), ("contacts",), ("db",), ("config",)]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
