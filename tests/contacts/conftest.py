@@ -33,6 +33,7 @@ pytest.register_assert_rewrite(
             "merge_races",
             "model",
             "resolver",
+            "revocation",
             "signed_values",
             "alarm",
             "logins",

@@ -36,6 +36,7 @@ from tests.contacts.conformance_merge_races import MergeRacesConformance
 from tests.contacts.conformance_merging import MergingConformance
 from tests.contacts.conformance_model import ModelConformance
 from tests.contacts.conformance_resolver import ResolverConformance
+from tests.contacts.conformance_revocation import RevocationConformance, RevocationMemoryConformance
 from tests.contacts.conformance_rollout import RolloutConformance
 from tests.contacts.conformance_search import SearchConformance
 from tests.contacts.conformance_signed_values import SignedValuesConformance
@@ -133,6 +134,14 @@ class TestMerging(MergingConformance):
 
 class TestUnmerging(UnmergingConformance):
     pass
+
+
+class TestRevocation(RevocationConformance):
+    pass
+
+
+class TestRevocationMemory(RevocationMemoryConformance):
+    capacity = 2_000  # each is a round trip
 
 
 class TestMergeHistories(MergeHistoriesConformance):
