@@ -105,6 +105,8 @@ def test_without_a_configuration(command: tuple[str, ...]) -> None:
         ("token", "broken"): ["expired"],
         ("access-token", "create"): ["--name", "x", "--scope", "contacts:read"],
         ("access-token", "revoke"): ["x"],
+        **{("keys", name): ["x"] for name in ("generate", "import", "rotate", "export")},
+        ("keys", "retire"): ["x", "y"],
         ("contacts", "find"): ["x"],
     }
     ended = run(*command, *needed.get(command, []))
@@ -120,6 +122,8 @@ def test_without_a_configuration(command: tuple[str, ...]) -> None:
         (["--help"], {"pydantic", "jwt", "cryptography", "apsw", "asyncpg", "starlette", "uvicorn"}),
         (["token", "issue", "--user-id", "u"], {"asyncpg", "apsw", "starlette", "uvicorn", "rich"}),
         (["token", "broken", "expired"], {"asyncpg", "apsw", "starlette", "uvicorn", "rich"}),
+        (["keys", "rotate", "local"], {"asyncpg", "apsw", "starlette", "uvicorn", "rich"}),
+        (["keys", "list", "--json"], {"asyncpg", "apsw", "starlette", "uvicorn", "rich", "httpcore2"}),
         (["config", "show"], {"asyncpg", "apsw", "starlette", "uvicorn", "rich"}),
         (["db", "check"], {"asyncpg", "starlette", "uvicorn", "rich"}),
     ],
