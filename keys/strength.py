@@ -30,6 +30,8 @@ def check_rsa(key: rsa.RSAPublicKey) -> None:
         raise KeyMaterialError("RSA keys have at least 2048 bits and an odd exponent of at least 65537")
     if key.key_size > 16384 or numbers.e.bit_length() > 64:
         raise KeyMaterialError("RSA keys have at most 16384 bits and an exponent of at most 64")
+    if numbers.n % 2 == 0:
+        raise KeyMaterialError("the RSA modulus is even, so anybody can factor it")
     if _is_roca(numbers.n):
         raise KeyMaterialError("the RSA key was made by a chip whose keys can be factored (ROCA, CVE-2017-15361)")
 
