@@ -35,7 +35,8 @@ class BadToken(Struct, frozen=True):
 def shared_secret_signer(secret: bytes, now: float, *, kid: str | None = None, algorithm: str = "HS256") -> Signer:
     """A customer's back end in Messenger style: HS256, no `iss`."""
     header = {"alg": algorithm, "typ": "JWT", **({} if kid is None else {"kid": kid})}
-    return Signer(algorithm, secret, now, header, good_claims(now), ClaimPolicy(require_exp=False, max_lifetime=None))
+    policy = ClaimPolicy(require_exp=False, max_lifetime=None, session_claim=True)
+    return Signer(algorithm, secret, now, header, good_claims(now), policy)
 
 
 def key_signer(

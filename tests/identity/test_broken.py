@@ -55,7 +55,15 @@ def test_beside_messenger_secrets() -> None:
     ("policy", "user_id_claim", "exempt", "left_out"),
     [
         (ClaimPolicy(leeway=7200, issuer=ISSUER, audience=(AUDIENCE,)), "sub", "undefined", {"placeholder-undefined"}),
-        (ClaimPolicy(max_lifetime=30, issuer=ISSUER, audience=(AUDIENCE,)), "sub", "", set()),
+        (
+            ClaimPolicy(
+                max_lifetime=600, issuer=ISSUER, audience=(AUDIENCE,), session_duration=900, session_claim=True
+            ),
+            "sub",
+            "",
+            {"session-over"},
+        ),
+        (ClaimPolicy(max_lifetime=30, issuer=ISSUER, audience=(AUDIENCE,)), "sub", "", {"session-without-iat"}),
         (ClaimPolicy(max_lifetime=None, issuer=ISSUER, audience=(AUDIENCE,)), "sub", "", {"lifetime-too-long"}),
         (
             ClaimPolicy(require_exp=False, max_lifetime=None, issuer=ISSUER),
@@ -71,7 +79,7 @@ def test_beside_messenger_secrets() -> None:
             },
         ),
     ],
-    ids=["long leeway and an exemption", "short life", "long life", "emails as ids"],
+    ids=["long leeway and an exemption", "short life in a session", "short life", "long life", "emails as ids"],
 )
 def test_other_bounds(policy: ClaimPolicy, user_id_claim: str, exempt: str, left_out: set[str]) -> None:
     """An issuer's own bounds move the tokens with them, or leave out what they allow; the kid may be missing."""

@@ -47,7 +47,7 @@ def trusted(signer: Signer) -> TrustedIssuer:
             workspace="acme",
             algorithms=(signer.algorithm,),
             keys=KeySet([key_from_secret(signer.key.decode(), KID, (signer.algorithm,))]),
-            policy=ClaimPolicy(require_exp=False, max_lifetime=None),
+            policy=signer.policy,
             email_authoritative=True,
             ignores_iss=True,
         )
@@ -56,7 +56,7 @@ def trusted(signer: Signer) -> TrustedIssuer:
         workspace="acme",
         algorithms=(signer.algorithm,),
         keys=KeySet([key_from_jwk(public_jwk(signer.public_key, kid=KID))]),
-        policy=ClaimPolicy(issuer=ISSUER, audience=(AUDIENCE,)),
+        policy=signer.policy,
         email_authoritative=True,
         issuer=ISSUER,
     )

@@ -12,6 +12,7 @@ from gateway.identity.broken.entry import (
     issuer_checked,
     issuer_named,
     lifetime_bounded,
+    session_known,
 )
 from gateway.identity.crafting import LEFT_OUT
 
@@ -36,6 +37,19 @@ def _expired(signer: Signer) -> bytes:
 def _ahead(claim: str) -> Callable[[Signer], bytes]:
     """A time an hour ahead, leeway included."""
     return lambda signer: signer.token(claims={claim: int(signer.now) + signer.policy.leeway + _HOUR})
+
+
+def _session_over(signer: Signer) -> bytes:
+    begin = int(signer.now) - signer.policy.leeway - 600
+    return signer.token(claims={"iat": begin, "exp": int(signer.now) + 60, "session_duration": 300_000})
+
+
+def _session_fits(signer: Signer) -> str | None:
+    """Needs, besides, tokens that may be older than a session."""
+    longest = signer.policy.max_lifetime
+    if longest is not None and longest < signer.policy.leeway + 660:
+        return "this issuer's tokens live shorter than the shortest session"
+    return session_known(signer)
 
 
 def _lives_too_long(signer: Signer) -> bytes:
@@ -123,6 +137,27 @@ CLAIMS = (
         Code.CLAIM_TYPE,
         "`jti` is a number: a revocation by id would look for its text and miss it (RFC 7519 section 4.1.7).",
         _claims(jti=1),
+    ),
+    BrokenToken(
+        "session-over",
+        Code.TOKEN_EXPIRED,
+        "`session_duration`, counted from `iat`, is over, though `exp` is not: the earlier end counts.",
+        _session_over,
+        _session_fits,
+    ),
+    BrokenToken(
+        "session-in-seconds",
+        Code.CLAIM_TYPE,
+        "`session_duration` is 3600, an hour in seconds; it is in milliseconds, and that would be under four seconds.",
+        _claims(session_duration=3600),
+        session_known,
+    ),
+    BrokenToken(
+        "session-without-iat",
+        Code.CLAIM_MISSING,
+        "It has a `session_duration` and no `iat`: a session that begins nowhere would never end.",
+        _claims(session_duration=3_600_000, iat=LEFT_OUT),
+        session_known,
     ),
     BrokenToken(
         "issuer-unknown",

@@ -65,6 +65,11 @@ def lifetime_bounded(signer: Signer) -> str | None:
     return None if signer.policy.max_lifetime else "this issuer sets no longest lifetime"
 
 
+def session_known(signer: Signer) -> str | None:
+    """Needs an issuer whose tokens may end a session of their own."""
+    return None if signer.policy.session_claim else "this issuer's tokens carry no session_duration"
+
+
 def issuer_checked(signer: Signer) -> str | None:
     """Needs an issuer with an `iss`, whose tokens nobody else in the workspace takes with another one."""
     if signer.policy.issuer is None:
