@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -72,6 +73,14 @@ def test_the_example_in_its_docstring(tmp_path: Path) -> None:
     """The lines in the plugin's docstring are a test that passes as it stands."""
     text = (pytest_plugin.__doc__ or "").split("\n\n")[1]
     assert "1 passed" in ran(project(tmp_path, test_login=textwrap.dedent(text)))
+
+
+def test_the_readme_shows_that_example() -> None:
+    """Where the README shows the fixtures, it shows the lines of the docstring."""
+    readme = (EXAMPLES.parents[1] / "README.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    example = textwrap.dedent((pytest_plugin.__doc__ or "").split("\n\n")[1])
+    assert [block.strip() for block in blocks if "gateway_server" in block] in ([], [example.strip()])
 
 
 def test_a_session_that_does_not_use_it(tmp_path: Path) -> None:
