@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from gateway.contacts.resolver import EmailConflict, ResolutionPolicy
 from gateway.errors import SettingsInvalid
 from gateway.identity.claims import ClaimPolicy
 from gateway.settings import settings_from
-from gateway.trust import claim_policy, id_rules, resolution_policies, trusted_issuers
+from gateway.trust import KeySources, claim_policy, id_rules, resolution_policies, trusted_issuers
 from keys.jwk import generate_signing_key
 
 if TYPE_CHECKING:
@@ -205,6 +206,78 @@ def test_keys_belong_to_their_issuer(messenger: dict[str, Any], login: dict[str,
     issuers = trusted_issuers(settings_of(messenger, login, other))
     assert [issuer.name for issuer in issuers] == ["messenger", "login", "other"]
     assert len({id(issuer.keys) for issuer in issuers}) == 3
+
+
+REMOTE: dict[str, Any] = {
+    "name": "login",
+    "issuer": "https://login.acme.example",
+    "audience": "messenger",
+    "algorithms": "ES256",
+    "jwks_url": "https://login.acme.example/jwks.json",
+}
+
+
+def test_a_remote_set_is_the_same_after_a_reload() -> None:
+    """What an issuer published is not fetched anew because something else was changed."""
+    sources = KeySources()
+    first = trusted_issuers(settings_of(REMOTE), sources)
+    again = trusted_issuers(settings_of({**REMOTE, "leeway": 5, "audience": "other"}, alarm_emails=9), sources)
+    assert first[0].keys is again[0].keys
+    assert trusted_issuers(settings_of(REMOTE))[0].keys is not first[0].keys
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "renamed"},
+        {"issuer": "https://other.acme.example"},
+        {"jwks_url": "https://login.acme.example/other.json"},
+        {"jwks_url": None, "discovery": True},
+        {"jwks_refresh": 600},
+        {"jwks_cooldown": 60},
+        {"jwks_stale_limit": 7200},
+        {"jwks_allow_networks": ["10.0.0.0/8"]},
+        {"insecure_jwks_loopback": True},
+    ],
+    ids=str,
+)
+def test_a_remote_set_of_other_settings_is_another_one(change: dict[str, Any]) -> None:
+    """Whatever says whose keys they are, or where they may come from, makes a new set, which trusts nothing old."""
+    sources = KeySources()
+    (before,) = trusted_issuers(settings_of(REMOTE), sources)
+    (after,) = trusted_issuers(settings_of({**REMOTE, **change}), sources)
+    assert before.keys is not after.keys
+
+
+def test_remote_sets_belong_to_their_issuer() -> None:
+    """B21, B25: two workspaces that trust one publisher have a set each: neither spends the other's fetches."""
+    both = settings_from({"workspaces": {name: {"issuers": [REMOTE]} for name in ("acme", "other")}}, {})
+    acme, other = trusted_issuers(both, KeySources())
+    assert acme.keys is not other.keys
+
+
+def test_a_set_that_nobody_uses_is_closed(tmp_path: Path) -> None:
+    """After a reload the sets of issuers that are gone are fetched no more; the others stay as they were."""
+
+    async def reload() -> None:
+        sources = KeySources()
+        nowhere = {**REMOTE, "jwks_url": "http://127.0.0.1:9/jwks.json", "insecure_jwks_loopback": True}
+        folder = {"keys": {"folder": str(tmp_path)}}
+        tables = {"workspaces": {name: {"issuers": [nowhere]} for name in ("acme", "other")}, **folder}
+        issuers = trusted_issuers(settings_from(tables, {}), sources)
+        for issuer in issuers:
+            await issuer.keys.open()
+        standing = asyncio.all_tasks()
+        await sources.settle(issuers)
+        assert asyncio.all_tasks() == standing
+        await sources.settle(issuers[:1])
+        assert len(asyncio.all_tasks()) < len(standing)
+        assert trusted_issuers(settings_from(tables, {}), sources)[0].keys is issuers[0].keys
+        assert trusted_issuers(settings_from(tables, {}), sources)[1].keys is not issuers[1].keys
+        await sources.settle(())
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(reload())
 
 
 def test_a_file_that_went_bad_after_the_check(messenger: dict[str, Any], login: dict[str, Any], tmp_path: Path) -> None:
