@@ -52,7 +52,7 @@ def problem(reply: Reply) -> dict[str, Any]:
 
 def test_the_shape_of_an_answer(crowded: Server) -> None:
     """type, data, total_count, pages (facts: Intercom 2.8); the contacts as they are retrieved one by one."""
-    reply = search(crowded, EVERYBODY, {"per_page": 10})
+    reply = search(crowded, EVERYBODY, {"per_page": 10.0})  # to JSON Schema an integer, too
     assert reply.status == 200
     body = reply.json()
     following = body["pages"]["next"].pop("starting_after")

@@ -56,6 +56,8 @@ class SearchApi(AdminEndpoints):
         per_page = pagination.get("per_page")
         if per_page is None:
             per_page = USUAL_PAGE
+        if isinstance(per_page, float) and per_page.is_integer():
+            per_page = int(per_page)  # to JSON Schema 59.0 is an integer like 59
         if isinstance(per_page, bool) or not isinstance(per_page, int) or not 1 <= per_page <= LARGEST_PAGE:
             message = f"per_page must be a number from 1 to {LARGEST_PAGE}"
             raise AdminError(400, "parameter_invalid", message, field="pagination.per_page")
