@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gateway.contacts.database.stores import store_for
-from gateway.contacts.explaining import Explained, RehearsedStore, explain
+from gateway.contacts.explaining import Explained, RehearsedStore, explain, rehearse
 from gateway.contacts.resolver import Resolver
 from gateway.identity.claims import ClaimPolicy
 from gateway.identity.issuer import TrustedIssuer
@@ -21,27 +21,31 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.contacts.resolver import Identity
+    from gateway.identity.platforms import Platform
     from gateway.identity.principal import Principal
     from gateway.settings import Settings
 
 
-async def explain_as_configured(token: bytes, workspace: str, settings: Settings) -> Explained:
-    """Explain a token as the gateway of these settings would judge it, and whose contact it leads to.
+async def explain_as_configured(
+    token: bytes, workspace: str, settings: Settings, platform: Platform | None = None
+) -> Explained:
+    """Explain a token as the gateway of these settings would judge it on a platform, and whose contact it leads to.
 
     The store is opened only for a token that says who it is.
     """
 
-    async def resolve(principal: Principal) -> Identity:
+    async def resolve(principal: Principal, presented: bytes) -> Identity:
         store = store_for(settings.store.url)
         await store.open()
         try:
             rehearsed: Any = RehearsedStore(store)  # as far as a resolver can see, the store
-            return await Resolver(rehearsed, resolution_policies(settings), time.time, os.urandom).resolve(principal)
+            resolver = Resolver(rehearsed, resolution_policies(settings), time.time, os.urandom)
+            return await rehearse(resolver, principal, presented)
         finally:
             await store.close()
 
     verifier = TokenVerifier(trusted_issuers(settings), time.time)
-    return await explain(token, workspace, verifier, resolve, now=time.time())
+    return await explain(token, workspace, verifier, resolve, now=time.time(), platform=platform)
 
 
 async def explain_offline(token: bytes, jwks: Path, user_id_claim: str) -> Explained:

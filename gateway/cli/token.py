@@ -1,12 +1,10 @@
-"""`gateway token`: make tokens for tests, and explain any token."""
+"""`gateway token`: make tokens for tests, explain any token, and revoke."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import math
-import os
-import sys
 import time
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +14,11 @@ import typer
 from gateway.cli.commands import AsJson, Config, Workspace, examples, group
 from gateway.cli.configuration import settings_for, workspace_of
 from gateway.cli.output import FOUND_WANTING, WRONG_USE, CommandFailed, moment, say, say_json, say_table
+from gateway.cli.presented import presented_token
 from gateway.cli.signing import signing_issuer, token_claims
+from gateway.cli.token_revoke import REVOCATIONS_EXAMPLES, REVOKE_EXAMPLES, revocations, revoke
 from gateway.identity.issuing import issue_token
+from gateway.identity.platforms import Platform  # noqa: TC001 - typer reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +84,7 @@ def issue(  # noqa: PLR0913, PLR0917 - a parameter per option
     epilog=examples(
         "gateway token inspect eyJhbGciOi...",
         "pbpaste | gateway token inspect - --json",
+        "gateway token inspect eyJhbGciOi... --platform ios      with the secrets of iOS alone",
         "gateway token inspect - --jwks keys.json < token.txt      without a configuration",
     )
 )
@@ -92,6 +94,9 @@ def inspect(  # noqa: PLR0913, PLR0917 - a parameter per option
         Path | None, typer.Option("--jwks", help="Check against this key set alone, offline.", show_default=False)
     ] = None,
     user_id_claim: Annotated[str, typer.Option(help="With --jwks: the claim that holds the id.")] = "user_id",
+    platform: Annotated[
+        Platform | None, typer.Option(help="As from this platform: with its secrets alone.", show_default=False)
+    ] = None,
     workspace: Workspace = None,
     config: Config = None,
     as_json: AsJson = False,  # noqa: FBT002 - an option's default
@@ -102,12 +107,13 @@ def inspect(  # noqa: PLR0913, PLR0917 - a parameter per option
     """
     from gateway.cli.explaining import explain_as_configured, explain_offline  # noqa: PLC0415 - only this command
 
-    presented = _presented(token)
+    presented = presented_token(token)
     if jwks is not None:
         explained = asyncio.run(explain_offline(presented, jwks, user_id_claim))
     else:
         settings = settings_for(config)
-        explained = asyncio.run(explain_as_configured(presented, workspace_of(settings, workspace), settings))
+        app_id = workspace_of(settings, workspace)
+        explained = asyncio.run(explain_as_configured(presented, app_id, settings, platform))
     if as_json:
         say_json(explained.plain())
     else:
@@ -164,6 +170,10 @@ def broken(  # noqa: PLR0913, PLR0917 - a parameter per option
         say_one(entry, breaker, as_json=as_json)
 
 
+app.command(epilog=REVOKE_EXAMPLES)(revoke)
+app.command(epilog=REVOCATIONS_EXAMPLES)(revocations)
+
+
 def _pairs(option: str, pairs: Sequence[str] | None) -> dict[str, Any]:
     """`name=value` texts as members: the value as JSON when it is some, else as the text that it is."""
     members: dict[str, Any] = {}
@@ -187,12 +197,6 @@ def _finite(text: str) -> float:
     if math.isinf(number):  # it would be signed as null
         raise CommandFailed(f"no token can hold the number {text}", exit_code=WRONG_USE)
     return number
-
-
-def _presented(token: str) -> bytes:
-    """The bytes of a token; blanks around it, as copying leaves them, are no part of it."""
-    content = sys.stdin.buffer.read(1024 * 1024) if token == "-" else os.fsencode(token)  # noqa: S105 - not a password
-    return content.strip()
 
 
 def _print(explained: Explained) -> None:

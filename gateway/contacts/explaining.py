@@ -6,6 +6,7 @@ a login.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,17 +14,18 @@ from msgspec import Struct
 
 from gateway.contacts.resolver import MatchedBy
 from gateway.errors import Code, Outage, Refusal, StoreUnusable
-from gateway.identity.inspection import Check, inspect_token
+from gateway.identity.inspection import Check, Outcome, inspect_token
 from gateway.identity.principal import Principal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.contacts.resolver import Identity
+    from gateway.contacts.resolver import Identity, Resolver
     from gateway.contacts.store import ContactStore, ContactTransaction, T, Work
+    from gateway.identity.platforms import Platform
     from gateway.identity.verifier import TokenVerifier
 
-    Resolve = Callable[[Principal], Awaitable[Identity]]
+    Resolve = Callable[[Principal, bytes], Awaitable[Identity]]
 
 
 class Explained(Struct, frozen=True, kw_only=True):
@@ -41,31 +43,51 @@ class Explained(Struct, frozen=True, kw_only=True):
         return {"accepted": self.code is None, **plain}
 
 
-async def explain(
-    token: bytes, workspace: str, verifier: TokenVerifier, resolve: Resolve | None, *, now: float
+async def explain(  # noqa: PLR0913 - where and when a token is presented, and what judges it
+    token: bytes,
+    workspace: str,
+    verifier: TokenVerifier,
+    resolve: Resolve | None,
+    *,
+    now: float,
+    platform: Platform | None = None,
 ) -> Explained:
-    """Explain a token as presented to a workspace at `now` (seconds).
+    """Explain a token as presented to a workspace, from a platform, at `now` (seconds).
 
-    `resolve` is a resolver's, over a `RehearsedStore`; without it nobody's contact is looked for.
+    `resolve` is `rehearse` with a resolver over a `RehearsedStore`; without it nobody's contact is looked for, nor
+    whether anything was revoked.
     """
-    inspection = await inspect_token(token, workspace, verifier, now)
+    inspection = await inspect_token(token, workspace, verifier, now, platform)
     principal, code = inspection.principal, inspection.code
-    if principal is None or code is not None or resolve is None:
+    if resolve is None:
         return Explained(checks=inspection.checks, principal=principal, code=code)
+    told = partial(Explained, principal=principal)
+    if principal is None or code is not None:
+        return told(checks=(*inspection.checks, _revocation(Outcome.NOT_PERFORMED)), code=code)
+    passed = (*inspection.checks, _revocation(Outcome.PASSED, "neither the token, nor its person's or issuer's"))
     try:
-        identity = await resolve(principal)
+        identity = await resolve(principal, token)
     except Refusal as error:
         contact = f"none: {error.reason}"
-        return Explained(checks=inspection.checks, principal=principal, contact=contact, code=error.code)
+        if error.code is Code.TOKEN_REVOKED:
+            failed = _revocation(Outcome.FAILED, error.reason, error.code)
+            return told(checks=(*inspection.checks, failed), contact=contact, code=error.code)
+        return told(checks=passed, contact=contact, code=error.code)
     except (Outage, StoreUnusable) as error:
         contact = f"not known, for the store cannot be asked: {error}"
-        return Explained(checks=inspection.checks, principal=principal, contact=contact)
-    return Explained(
-        checks=inspection.checks,
-        principal=principal,
-        contact=_why(identity),
-        contact_id=None if identity.created else identity.contact.id,
-    )
+        return told(checks=(*inspection.checks, _revocation(Outcome.NOT_PERFORMED)), contact=contact)
+    return told(checks=passed, contact=_why(identity), contact_id=None if identity.created else identity.contact.id)
+
+
+async def rehearse(resolver: Resolver, principal: Principal, token: bytes) -> Identity:
+    """Steps 9 and 10 of a login, over a resolver whose store is rehearsed; raises `Refusal` or `Outage`."""
+    await resolver.revocations.check_token(principal, token)
+    return await resolver.resolve(principal)
+
+
+def _revocation(outcome: Outcome, found: str = "", code: Code | None = None) -> Check:
+    """Step 9, as the checks before it are told."""
+    return Check(9, "revocation", outcome, "nothing that was revoked", found, code)
 
 
 class RehearsedStore:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from gateway.errors import Code, Outage, Refusal
 from gateway.identity.claims import CHECKS, LAST_SECOND, SHORTEST_SESSION, ClaimPolicy, VerifiedClaims, check_claims
 from gateway.identity.jose import SignedClaims, verify_signature
+from gateway.identity.platforms import Platform, is_enabled
 from gateway.identity.principal import EMAIL_LIMIT, USER_ID_LIMIT, Principal, Proof, principal_of
 from gateway.identity.unverified import TOKEN_LIMIT, parse_token
 from gateway.identity.verifier import check_algorithm, choose_issuer, choose_keys
@@ -70,8 +71,13 @@ class Inspection(Struct, frozen=True):
         return next((check.code for check in self.checks if check.code is not None), None)
 
 
-async def inspect_token(token: bytes, workspace: str, verifier: TokenVerifier, now: float) -> Inspection:
-    """Explain a token as presented to a workspace at `now` (seconds); `Refusal` when there is no such workspace."""
+async def inspect_token(
+    token: bytes, workspace: str, verifier: TokenVerifier, now: float, platform: Platform | None = None
+) -> Inspection:
+    """Explain a token as presented to a workspace, from a platform, at `now` (seconds).
+
+    Raises `Refusal` when there is no such workspace.
+    """
     issuers = verifier.issuers(workspace)
     report = _Report()
     unverified = issuer = None
@@ -84,7 +90,7 @@ async def inspect_token(token: bytes, workspace: str, verifier: TokenVerifier, n
             checking.found += f": the issuer {issuer.name}"
     if unverified is None or issuer is None:
         return report.finished(None)
-    signed = await _check_signature(unverified, issuer, report)
+    signed = await _check_signature(unverified, issuer, platform, report)
     for name, check in CHECKS:
         claims, policy = unverified.unverified_claims, issuer.policy
         with report.check(7, name, _EXPECTED[name](policy), _found(name, claims, now)):
@@ -94,7 +100,9 @@ async def inspect_token(token: bytes, workspace: str, verifier: TokenVerifier, n
     return report.finished(_check_identity(check_claims(signed, issuer.policy, now), issuer, report))
 
 
-async def _check_signature(token: UnverifiedToken, issuer: TrustedIssuer, report: _Report) -> SignedClaims | None:
+async def _check_signature(
+    token: UnverifiedToken, issuer: TrustedIssuer, platform: Platform | None, report: _Report
+) -> SignedClaims | None:
     """Steps 4 to 6."""
     allowed, keys = False, None
     with report.check(4, "algorithm", _one_of(issuer.algorithms), _quoted(token.algorithm)):
@@ -102,8 +110,9 @@ async def _check_signature(token: UnverifiedToken, issuer: TrustedIssuer, report
         allowed = True
     if allowed:
         named = "no kid, so each key is tried" if token.key_id is None else _quoted(token.key_id)
-        with report.check(5, "key", _one_of(key.kid or "a key without kid" for key in issuer.keys.keys), named):
-            keys = await choose_keys(token, issuer)
+        enabled = [key for key in issuer.keys.keys if is_enabled(key, platform)]
+        with report.check(5, "key", _one_of(key.kid or "a key without kid" for key in enabled), named):
+            keys = await choose_keys(token, issuer, platform)
     if keys is not None:
         with report.check(6, "signature", f"made with a key of {issuer.name}") as checking:
             signed = verify_signature(token, keys)
@@ -212,7 +221,7 @@ def _quoted(value: object) -> str:
 
 
 def _one_of(names: Iterable[str]) -> str:
-    return "one of: " + ", ".join(dict.fromkeys(names))
+    return "one of: " + (", ".join(dict.fromkeys(names)) or "none at hand")
 
 
 def _session(policy: ClaimPolicy) -> str:

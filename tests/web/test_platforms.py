@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from gateway import IdentityMiddleware, create_authenticator
+from gateway.contacts.access_token import Scope
 from gateway.errors import Code, Refusal
 from gateway.identity.claims import ClaimPolicy
 from gateway.identity.issuer import TrustedIssuer
@@ -25,7 +26,7 @@ from gateway.identity.verifier import TokenVerifier
 from keys.jwk import generate_signing_key, key_from_jwk, key_from_secret, signing_key_from_secret
 from keys.keyset import KeySet
 from tests.awaited import at_once
-from tests.web.conftest import Reply, Server, running_gateway
+from tests.web.conftest import Reply, Server, access_token, command, running_gateway
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -130,6 +131,25 @@ def test_the_middleware_knows_its_platform_or_does_not_start() -> None:
     authenticator: Any = None
     with pytest.raises(ValueError, match="windows"):
         IdentityMiddleware(Starlette(), authenticator=authenticator, platform="windows")
+
+
+def test_an_explanation_is_the_verdict_of_a_platform(gateway: Server) -> None:
+    """The command and the admin listener explain a token as on a platform, with the keys that are enabled there."""
+    operator = access_token(gateway, Scope.CONTACTS_READ, workspace="apps")
+    for secret, good in GOOD.items():
+        for platform in (None, *Platform):
+            body = {"token": token(secret), "platform": platform}
+            told = gateway.admin("POST", "/tokens/inspect", body, operator).json()
+            expected = None if platform in good else "kid_unknown"
+            assert (told["accepted"], told["code"]) == (expected is None, expected)
+            (key,) = [check for check in told["checks"] if check["name"] == "key"]
+            assert ("mobile" in key["expected"]) == (platform != "web")
+    arguments = ("token", "inspect", token("mobile"), "--json", "-w", "apps", "--platform")
+    assert json.loads(command(gateway, *arguments, "web", exit_code=1))["code"] == "kid_unknown"
+    assert json.loads(command(gateway, *arguments, "ios"))["accepted"] is True
+    for wrong in ("windows", "", 1):
+        reply = gateway.admin("POST", "/tokens/inspect", {"token": "x", "platform": wrong}, operator)
+        assert (reply.status, reply.json()["errors"][0]["field"]) == (400, "platform")
 
 
 @pytest.mark.parametrize("platform", ["", "Web", "WEB", "web ", "windows", "web,ios", "null", "0", "\x00"])

@@ -1,19 +1,21 @@
 """`POST /tokens/inspect`: the answer of `gateway token inspect --json`, for whoever holds the token.
 
-The body is `{token, app_id?}`; 200 whatever the token is, with the code that a client would meet. A token is judged in
-the access token's own workspace, and `app_id` may only say the same. It is never stored and never logged, and nothing
-is written: the resolver's transaction is undone.
+The body is `{token, app_id?, platform?}`; 200 whatever the token is, with the code that a client would meet. A token is
+judged in the access token's own workspace, and `app_id` may only say the same. It is never stored and never logged, and
+nothing is written: the resolver's transaction is undone.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
 
 from gateway.contacts.access_token import Scope
-from gateway.contacts.explaining import RehearsedStore, explain
+from gateway.contacts.explaining import RehearsedStore, explain, rehearse
 from gateway.contacts.resolver import Resolver
+from gateway.identity.platforms import Platform
 from gateway.web.admin.endpoints import AdminEndpoints, answer, json_object
 from gateway.web.admin.errors import AdminError
 
@@ -61,8 +63,23 @@ class InspectApi(AdminEndpoints):
             # The same words whether there is such a workspace or not.
             raise AdminError(404, "not_found", "app_id names no workspace of this access token", field="app_id")
         presented = token.encode().strip()  # blanks around it, as copying leaves them, are no part of it
-        explained = await explain(presented, workspace, self._verifier, self._resolver.resolve, now=self.clock())
+        explained = await explain(
+            presented,
+            workspace,
+            self._verifier,
+            partial(rehearse, self._resolver),
+            now=self.clock(),
+            platform=_platform(_text(body, "platform")),
+        )
         return answer(explained.plain())
+
+
+def _platform(name: str | None) -> Platform | None:
+    try:
+        return None if name is None else Platform(name)
+    except ValueError:
+        message = "platform must be web, ios or android"
+        raise AdminError(400, "parameter_invalid", message, field="platform") from None
 
 
 def _text(body: Mapping[str, Any], name: str) -> str | None:

@@ -13,14 +13,20 @@ _NUMBER = {"type": "integer", "minimum": 0}
 _DATE = {"type": "string", "format": "date", "description": "a day in UTC"}
 _PLATFORM = closed(
     {
-        "platform": {"enum": [*list(Platform), None], "description": "null: requests that named none"},
-        "mode": {"enum": list(Mode), "description": "today's; requests are counted in `report` alone"},
+        "platform": {
+            "enum": [*(platform.value for platform in Platform), None],
+            "description": "null: requests that named none",
+        },
+        "mode": {
+            "enum": [mode.value for mode in Mode],
+            "description": "today's; requests are counted in `report` alone",
+        },
         "verified": _NUMBER,
         "unverified": _NUMBER,
         "codes": {
             "type": "object",
             "description": "for what the unverified ones would have been refused",
-            "propertyNames": {"enum": sorted(EXCUSED)},
+            "propertyNames": {"enum": sorted(code.value for code in EXCUSED)},
             "additionalProperties": {"type": "integer", "minimum": 1},
         },
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.contacts.access_token import Scope
 from gateway.errors import Code
 from gateway.identity.inspection import Outcome
+from gateway.identity.platforms import Platform
 from gateway.identity.principal import Proof
 from gateway.web.admin.openapi.parts import CONTACT_ID, Noun, Operation, closed, nullable
 
@@ -51,6 +52,10 @@ TOKENS = Noun(
             "type": "object",
             "properties": {
                 "token": {"type": "string", "description": "any text; blanks around it are no part of it"},
+                "platform": {
+                    "enum": [*list(Platform), None],
+                    "description": "as from this platform: with the secrets that are enabled for it",
+                },
                 "app_id": nullable("string", description="the access token's own workspace, which is meant anyhow"),
             },
             "required": ["token"],
