@@ -26,7 +26,7 @@ from gateway.logs import configure_logging
 from gateway.settings import Settings, files_of, load_settings, read_file_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gateway.app import Gateway
     from keys.jwk import VerificationKey
@@ -108,11 +108,14 @@ class ConfigurationFiles:
 
 
 class Reloader:
-    """Lets one gateway follow its configuration."""
+    """Lets one gateway follow its configuration; `reloaded` is called after each that was taken over."""
 
-    def __init__(self, gateway: Gateway, files: ConfigurationFiles) -> None:
+    def __init__(
+        self, gateway: Gateway, files: ConfigurationFiles, reloaded: Callable[[], None] = lambda: None
+    ) -> None:
         self._gateway = gateway
         self._files = files
+        self._reloaded = reloaded
         self._asked = asyncio.Event()
         self._unfinished = False
 
@@ -148,6 +151,7 @@ class Reloader:
             await self._quiet()
             settings, waiting = with_fixed(await asyncio.to_thread(self._files.read), before)
             await gateway.take_over(settings)
+            self._reloaded()
         except SettingsInvalid as error:
             self._keep(error.problems, asked=asked)
         except GatewayError as error:

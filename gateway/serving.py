@@ -149,7 +149,13 @@ async def _serve_both(
     loop.add_signal_handler(signal.SIGTERM, stop)
     loop.add_signal_handler(signal.SIGINT, close)
     _when_orphaned(loop, close)
-    reloader = Reloader(gateway, files)
+
+    def reloaded() -> None:
+        public.config.ws_protocol_class = _socket_protocol(
+            gateway
+        )  # the first routes may be new; connections look here
+
+    reloader = Reloader(gateway, files, reloaded)
     if files.source.development is None:
         loop.add_signal_handler(signal.SIGHUP, reloader.ask)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})

@@ -25,7 +25,17 @@ _NOT_SETTINGS = re.compile(r"GATEWAY_(ACCESS_TOKEN|CONFIG|TRACEBACK|TEST_.*)")
 # Kubernetes announces a service called "gateway" to every container beside it.
 _SERVICE_LINK = re.compile(r"GATEWAY_(SERVICE_(HOST|PORT.*)|PORT(_\d+_(TCP|UDP|SCTP).*)?)")
 _FILE_KEYS = frozenset(
-    {"secret_file", "jwks_file", "jwks_ca_file", "pem_files", "file", "signing_key_file", "keyring", "url_file"}
+    {
+        "secret_file",
+        "jwks_file",
+        "jwks_ca_file",
+        "ca_file",
+        "pem_files",
+        "file",
+        "signing_key_file",
+        "keyring",
+        "url_file",
+    }
 )
 _TWINS = {"secret": "secret_file", "secret_file": "secret", "url": "url_file", "url_file": "url"}
 

@@ -8,10 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+from websockets.sync.server import ServerConnection, serve
 
 from gateway.identity.issuing import issue_token
 from keys.jwk import signing_key_from_secret
@@ -19,7 +23,7 @@ from tests.web.conftest import free_port, running_gateway, workers_of
 from tests.web.under_load import SHAPES, Configuration, Load, refused_everywhere, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -184,3 +188,41 @@ def test_development_mode_ends_with_its_terminal(tmp_path: Path) -> None:
         assert b"Development mode" in process.stdout.readline()
         process.send_signal(signal.SIGHUP)
         assert process.wait(timeout=30) == -signal.SIGHUP
+
+
+def test_routes_come_and_go_with_their_sockets(tmp_path: Path) -> None:
+    """The first route of a gateway that had none takes WebSockets, too; when it goes, its socket ends (B14)."""
+    with running_gateway(tmp_path) as server, echoing() as upstream:
+        configuration = Configuration(server, 1)
+        good, url = configuration.text, f"ws://127.0.0.1:{server.port}/chat/"
+        headers = {"Authorization": f"Bearer {server.token()}"}
+        with pytest.raises(InvalidStatus):
+            connect(url, additional_headers=headers)
+        route = f'[[workspaces.acme.routes]]\nprefix = "/chat/"\nupstream = "http://127.0.0.1:{upstream}"\n'
+        configuration.replace(good + route)
+        configuration.in_force(changed="workspaces.acme")
+        with connect(url, additional_headers=headers) as socket:
+            socket.send("hello")
+            assert socket.recv(timeout=30) == "hello"
+            configuration.replace(good)
+            configuration.in_force(times=2, changed="workspaces.acme")
+            with pytest.raises(ConnectionClosed):
+                socket.recv(timeout=30)
+        with pytest.raises(InvalidStatus):
+            connect(url, additional_headers=headers)
+
+
+@contextlib.contextmanager
+def echoing() -> Iterator[int]:
+    """A WebSocket server that says what it hears; its port."""
+
+    def echo(connection: ServerConnection) -> None:
+        for message in connection:
+            connection.send(message)
+
+    with serve(echo, "127.0.0.1", 0) as upstream:
+        thread = threading.Thread(target=upstream.serve_forever)
+        thread.start()
+        yield upstream.socket.getsockname()[1]
+        upstream.shutdown()
+        thread.join()
