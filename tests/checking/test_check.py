@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import pty
@@ -10,6 +11,7 @@ import select
 import socket
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -23,13 +25,16 @@ from tests.web.conftest import access_token, await_answer, free_port, running_ga
 from tests.web.conftest import asgi_server as asgi_server  # noqa: PLC0414 - fixtures
 from tests.web.conftest import either as either  # noqa: PLC0414
 from tests.web.conftest import server as server  # noqa: PLC0414
-from tests.web.test_nginx import running_nginx
+from tests.web.test_nginx import Echo, running_nginx
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.checking.conftest import Checked
     from tests.web.conftest import Server
+
+
+SPOOFING = ("spoofed, signed in", "spoofed, anonymous", "nominated away")
 
 
 def check_server(server: Server, *arguments: str, **environ: str) -> Checked:
@@ -70,8 +75,39 @@ def test_behind_nginx(server: Server, tmp_path: Path) -> None:
     with running_nginx(tmp_path, server.port) as port:
         checked = check_server(server, "--echo", f"http://127.0.0.1:{port}/echo", *with_admin(server))
         assert checked.code == 0
-        spoofing = ("spoofed, signed in", "spoofed, anonymous", "nominated away")
-        assert {checked.rows[name]["outcome"] for name in spoofing} == {"passed"}
+        assert {checked.rows[name]["outcome"] for name in SPOOFING} == {"passed"}
+
+
+@pytest.mark.parametrize("access", ["required", "optional"])
+def test_behind_a_route_of_the_gateway(tmp_path: Path, access: str) -> None:
+    """The gateway's own reverse proxy, whether it lets nobody's requests through or not."""
+    upstream = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    threading.Thread(target=upstream.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{upstream.server_port}"
+    routes = f'routes = [{{ prefix = "/echo/", upstream = "{address}", access = "{access}" }}]'
+    try:
+        with running_gateway(tmp_path, extra=routes) as server:
+            url = f"http://127.0.0.1:{server.port}/echo/headers"
+            checked = check_server(server, "--echo", url, *with_admin(server))
+    finally:
+        upstream.shutdown()
+        upstream.server_close()
+    assert (checked.code, checked.named("failed")) == (0, set())
+    assert {checked.rows[name]["outcome"] for name in SPOOFING} == {"passed"}
+    refused = checked.rows["spoofed, anonymous"]["found"].startswith("401")
+    assert refused == (access == "required")
+
+
+@pytest.mark.parametrize("mode", ["report", "off"])
+def test_while_enforcement_is_not_on(tmp_path: Path, mode: str) -> None:
+    """Whoever passes as nobody is told as a warning: nobody was taken for somebody, and nobody was refused."""
+    enforcement = f'enforcement = {{ web = "{mode}", ios = "{mode}", android = "{mode}" }}'
+    with running_gateway(tmp_path, extra=enforcement) as server:
+        checked = check_server(server, *with_admin(server))
+    assert (checked.code, checked.named("failed")) == (0, set())
+    assert "broken: expired" in checked.named("warning")
+    assert "no token" in checked.named("warning")
+    assert checked.rows["login"]["outcome"] == "passed"
 
 
 def test_an_upstream_that_echoes_nothing_proves_nothing(server: Server) -> None:

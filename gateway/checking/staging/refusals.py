@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gateway.checking.row import Outcome, Row, failed, not_performed, passed, verdict, warning
+from gateway.checking.row import Outcome, Row, failed, not_performed, passed, warning
 from gateway.checking.staging.logins import is_no_store
 from gateway.checking.staging.site import Unreachable
 from gateway.errors import Code
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from gateway.checking.staging.site import Reply
     from gateway.checking.staging.subject import Subject
-    from gateway.identity.broken import BrokenToken
 
 _PATIENCE = 3
 """Answers that may fail to come, one after the other, before no more are waited for."""
@@ -27,11 +26,10 @@ _HEADER_LIMIT = 4000
 
 
 def check_nobody(subject: Subject) -> Row:
-    """A request without a token is nobody's, at login and at `/auth`."""
+    """A request without a token is nobody's."""
     expected = f"without a token: 401 {Code.CREDENTIALS_MISSING}, challenged, no-store"
-    body = {"app_id": subject.workspace}
-    problems = _problems(subject.site.ask("POST", "/messenger/login", body=body), Code.CREDENTIALS_MISSING)
-    return verdict("no token", expected, "; ".join(problems) or "as expected", good=not problems)
+    reply = subject.site.ask("POST", "/messenger/login", body={"app_id": subject.workspace})
+    return _judged("no token", expected, reply, Code.CREDENTIALS_MISSING)
 
 
 def check_broken_tokens(subject: Subject, *, forward_auth: bool) -> Iterator[Row]:
@@ -55,7 +53,7 @@ def check_broken_tokens(subject: Subject, *, forward_auth: bool) -> Iterator[Row
             yield failed(name, expected, f"no answer: {error}")
             continue
         silent = 0
-        yield _judged(name, expected, reply, code, broken)
+        yield _judged(name, expected, reply, code, broken.about)
         if forward_auth and _fits_a_header(token) and reply.member("verified") is not False:
             compared += 1
             try:
@@ -74,12 +72,12 @@ def _presented(subject: Subject, token: bytes) -> Reply:
     return subject.login(token.decode()) if _fits_a_header(token) else subject.login_in_body(token.decode("latin-1"))
 
 
-def _judged(name: str, expected: str, reply: Reply, code: Code, broken: BrokenToken) -> Row:
+def _judged(name: str, expected: str, reply: Reply, code: Code, about: str | None = None) -> Row:
     if reply.status == 200 and reply.member("verified") is False and reply.code == code:
         hint = "enforcement is not on, so who is refused passes unverified"
         return warning(name, expected, f"200, unverified: {code}", hint)
     problems = _problems(reply, code)
-    return failed(name, expected, "; ".join(problems), broken.about) if problems else passed(name, expected, reply.told)
+    return failed(name, expected, "; ".join(problems), about) if problems else passed(name, expected, reply.told)
 
 
 def _problems(reply: Reply, code: Code) -> list[str]:
