@@ -17,7 +17,7 @@ Reading order:
     settings/, trust.py      what can be configured, and whom that makes us trust
     app.py, serving.py       the wiring; the processes
     cli/                     the commands, one file per group
-    identity/broken/         the catalogue of what must be refused; testing.py, pytest_plugin.py: for other people's tests
+    identity/broken/         what must be refused; testing.py, pytest_plugin.py: for other people's tests
 
 Key material has a package of its own beside this one: `keys`.
 """
