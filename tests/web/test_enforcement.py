@@ -450,3 +450,22 @@ def test_the_middleware_counts_where_no_token_ever_comes(tmp_path: Path) -> None
             for _ in range(3):
                 assert client.get("/").json()["verified"] is False
         assert report(server)["web"]["codes"] == {"credentials_missing": 3}
+
+
+def test_enforcing_takes_a_line_of_the_configuration(tmp_path: Path) -> None:
+    """A running gateway begins to refuse; what was counted before is not lost, and counting ends."""
+    with running_gateway(tmp_path, extra=ROLLING_OUT) as server:
+        assert login(server, None, "web").status == 200
+        config = tmp_path / "gateway.toml"
+        config.write_text(config.read_text().replace('web = "report"', 'web = "on"'))
+        deadline = time.monotonic() + 60
+        passed = 1
+        while login(server, None, "web").status == 200:
+            passed += 1
+            assert time.monotonic() < deadline
+        assert auth(server, None, "web").status == 401
+        assert login(server, None, "ios").status == 200
+        server.stop()
+        assert server.exit_code() == 0
+        found = report(server)["web"]
+        assert (found["mode"], found["codes"]) == ("on", {"credentials_missing": passed})

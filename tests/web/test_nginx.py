@@ -75,8 +75,8 @@ class Echo(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def running_nginx(folder: Path, gateway: int) -> Iterator[int]:
-    """The port of a real nginx before an echo upstream, asking this gateway for every request."""
+def running_nginx(folder: Path, gateway: int, auth: str = "/auth") -> Iterator[int]:
+    """The port of a real nginx before an echo upstream, asking this gateway at `auth` for every request."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
     if program is None:
         pytest.skip("nginx is not installed: apt-get install nginx-light")
@@ -84,7 +84,7 @@ def running_nginx(folder: Path, gateway: int) -> Iterator[int]:
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
     port = free_port()
     config = folder / "nginx.conf"
-    locations = readme_locations(upstream.server_port, gateway)
+    locations = readme_locations(upstream.server_port, gateway).replace("/auth;", f"{auth};")
     config.write_text(CONFIG.format(folder=folder, port=port, locations=locations))
     process = subprocess.Popen([program, "-c", str(config), "-p", str(folder)], stderr=subprocess.DEVNULL)
     try:
@@ -194,3 +194,23 @@ def _spelled(rng: random.Random, name: str) -> str:
         rng.choice("-_.") if character == "-" else rng.choice([character.lower(), character.upper()])
         for character in name
     )
+
+
+@pytest.mark.parametrize("mode", ["report", "off"])
+def test_who_passes_unverified_reaches_the_upstream_as_nobody(tmp_path: Path, mode: str) -> None:
+    """Where a platform is not enforced: without one identity header, whatever they bring of their own (B01, B19)."""
+    enforcement = f'enforcement = {{ web = "{mode}" }}'
+    with (
+        running_gateway(tmp_path, extra=enforcement) as server,
+        running_nginx(tmp_path, server.port, "/auth/acme/web") as port,
+    ):
+        spoofed = [(name, "spoofed") for name in RESERVED]
+        for credential in ([], [("Authorization", "Bearer a.b.c")], [("Authorization", f"Bearer {server.token('0')}")]):
+            reply = get(port, [*credential, *spoofed])
+            assert reply.status == 200
+            assert not {name for name, _ in reply.json()} & {*RESERVED, "authorization"}
+        token = server.token("proven")
+        seen = dict(get(port, [("Authorization", f"Bearer {token}"), *spoofed]).json())
+        assert (seen["x-user-id"], "x-identity-error" in seen) == ("proven", False)
+        twice = [("Authorization", "Bearer a.b.c"), ("Authorization", "Bearer a.b.d")]
+        assert get(port, twice).status in {400, 401}
