@@ -123,7 +123,8 @@ class Keyring(Struct, frozen=True, forbid_unknown_fields=True):
             return KeyState.ENDED
         if now < entry.signs_from:
             return KeyState.NEXT
-        if entry == self.signing(now):
+        signing = self.signing(now)
+        if signing is not None and signing.kid == entry.kid:
             return KeyState.SIGNING
         return KeyState.VERIFYING if entry.ends_at is None else KeyState.RETIRING
 

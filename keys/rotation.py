@@ -106,8 +106,7 @@ def retired(keyring: Keyring, kid: str, now: int, *, tokens_live: int | None) ->
     entry = _standing(keyring, kid, now)
     if entry.ends_at is not None:
         raise RotationRefused(f"{kid} retires already: it ends when its tokens are dead")
-    others = [one for one in keyring.published(now) if one.kid != kid and one.ends_at is None]
-    if not others:
+    if not any(one.kid != kid and one.signs_until is None for one in keyring.published(now)):
         raise RotationRefused(
             f"{kid} is the last key that stays: without it, no token of this issuer could be verified"
         )

@@ -56,8 +56,8 @@ def export(  # noqa: PLR0913, PLR0917 - a parameter per option
                 hint="--output FILE, or a pipe; --yes shows it all the same",
                 exit_code=WRONG_USE,
             )
-        sys.stdout.write(content)
-        sys.stdout.flush()
+        sys.stdout.buffer.write(content.encode())  # as it is, whatever the terminal's encoding
+        sys.stdout.buffer.flush()
         return
     if private is None:
         output.write_text(content, encoding="utf-8")

@@ -45,7 +45,7 @@ def import_keys(  # noqa: PLR0913, PLR0917 - a parameter per option
     """
     own = own_issuer(config, workspace, issuer)
     text = _read(file)
-    secrets = [line for line in text.splitlines() if line.strip()] if own.is_symmetric else [_one_line_end(text)]
+    secrets = _lines(text) if own.is_symmetric else [_one_line_end(text)]
     if own.is_symmetric and looks_like_public_key(text.encode()):
         raise CommandFailed("this is a key pair or a public key, and the issuer has shared secrets")
     if not secrets or (kid is not None and len(secrets) > 1):
@@ -84,12 +84,18 @@ def import_keys(  # noqa: PLR0913, PLR0917 - a parameter per option
 
 def _read(file: str) -> str:
     try:
-        content = sys.stdin.buffer.read(_LIMIT + 1) if file == "-" else Path(file).read_bytes()
+        with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
+            content = stream.read(_LIMIT + 1)
         if len(content) > _LIMIT:
             raise CommandFailed("this is too long for key material")
         return content.decode()
     except UnicodeDecodeError:
         raise CommandFailed("this is not text in UTF-8") from None  # the cause holds the secret
+
+
+def _lines(text: str) -> list[str]:
+    """Each line that is not blank, as it stands: whatever else Python takes for a line end may belong to a secret."""
+    return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
 
 
 def _one_line_end(text: str) -> str:

@@ -51,6 +51,11 @@ def rotate(  # noqa: PLR0913, PLR0917 - a parameter per option
     now = int(time.time())
     before = own.load()
     last = before.signing(now)
+    if len({entry.platforms for entry in before.published(now)}) > 1:
+        raise CommandFailed(
+            f"the secrets of {issuer} are for different platforms: which of them is to be followed?",
+            hint=f"`gateway keys generate {issuer} --platform ...` makes its successor, `retire` lets the old one go",
+        )
     algorithm = own.algorithm(alg or (last.alg if last else None))
     platforms = last.platforms if last else ()
     material = new_material(algorithm, os.urandom)

@@ -17,6 +17,7 @@ from gateway.cli.configuration import DEVELOPMENT, source_for
 from gateway.cli.output import encodable, printable
 from gateway.cli.signing import signing_issuer, token_claims
 from gateway.development import WORKSPACE
+from gateway.errors import SettingsInvalid
 from gateway.identity.issuing import issue_token
 from gateway.reloading import ConfigurationFiles
 
@@ -61,9 +62,16 @@ def serve(
     settings = files.read()
     if source.development is None:
         banner = f"public {_url(settings.public.bind)}, admin {_url(settings.admin.bind)}\n"
-    else:
-        banner = _development(settings)
-    raise typer.Exit(serve_both(files, settings, banner=banner))
+        raise typer.Exit(serve_both(files, settings, banner=banner))
+    banner = _development(settings)
+    before = source.development.as_served().bind
+    source.development.remember(settings.public.bind)
+    try:
+        code = serve_both(files, settings, banner=banner)
+    except SettingsInvalid:  # the address is somebody else's, and another gateway may run where it ran before
+        source.development.remember(before)
+        raise
+    raise typer.Exit(code)
 
 
 def _overrides(public: str | None, admin: str | None, workers: int | None, *, express_lane: bool) -> dict[str, Any]:
@@ -77,7 +85,6 @@ def _overrides(public: str | None, admin: str | None, workers: int | None, *, ex
 
 def _development(settings: Settings) -> str:
     """Prepare the store of development mode; return what to print once it listens."""
-    DEVELOPMENT.remember(settings.public.bind)
     access_token = asyncio.run(DEVELOPMENT.prepare_store(settings.store.url, os.urandom, time.time()))
     issuer, key = signing_issuer(settings, WORKSPACE, name="messenger")
     claims = token_claims(issuer, user_id="user-1", email="ada@example.com")

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from keys.files import write_private
 from keys.jwk import generate_signing_key, thumbprint
 from keys.keyring import load_keyring
-from tests.cli.conftest import run
+from tests.cli.conftest import program, run
 
 SECRET = "Zj3#k9Qw-Zk4$l0Rx_Al5%m1Sy+Bm6&n2Tz"
 OTHER = "q8Vd!2Lm^Ws7*Tg4(Hn9)Xc1=Jb6~Pz3@Fy"
@@ -221,6 +221,12 @@ class TestRotate:
         assert states("messenger") == {"old": "verifying", made["kid"]: "signing"}
         assert "gateway keys export messenger --private" in run("keys", "rotate", "messenger", "--at-once").out
 
+    def test_secrets_of_different_platforms(self) -> None:
+        """Which of them is meant cannot be told, so none is followed."""
+        done("generate", "messenger", "--platform", "web")
+        done("generate", "messenger", "--platform", "ios")
+        assert "different platforms" in failed("rotate", "messenger")
+
     def test_who_expects_another_version_changes_nothing(self, configured: Path) -> None:
         """`--expect` is the version that was looked at."""
         all_made()
@@ -387,6 +393,13 @@ class TestImport:
         entries = load_keyring(configured / "secrets/messenger.json").keys
         assert [entry.material for entry in entries] == [SECRET, OTHER]
         assert [key["kid"] for key in taken["keys"]] == [entry.kid for entry in entries]
+
+    def test_every_byte_of_a_secret(self, configured: Path) -> None:
+        """Only line ends part secrets; blanks, other letters and odd characters belong to them, in and out again."""
+        odd = f" {SECRET}\x0b\u2028\u5f35\x85 "
+        done("import", "messenger", "--id", "odd", stdin=f"{odd}\n")
+        assert [entry.material for entry in load_keyring(configured / "secrets/messenger.json").keys] == [odd]
+        assert program("keys", "export", "messenger", "--private", "odd", PYTHONIOENCODING="ascii").out == f"{odd}\n"
 
     @pytest.mark.parametrize(
         ("text", "told"),

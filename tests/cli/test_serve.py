@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.conftest import Ended, run
+from tests.cli.conftest import Ended, program, run
 from tests.web.conftest import free_port
 
 if TYPE_CHECKING:
@@ -123,6 +123,16 @@ def test_a_token_of_the_command_line_logs_in(folder: Path) -> None:
             assert isinstance(answer["contact"], dict)
             ids.add(answer["contact"]["id"])
         assert len(ids) == 1
+
+
+def test_a_start_that_fails_leaves_the_local_issuer_alone(folder: Path) -> None:
+    """An address in use starts no gateway: tokens of the command line still fit the one that runs elsewhere."""
+    assert folder.exists()
+    with serving() as gateway, socket.create_server(("127.0.0.1", free_port())) as other:
+        binds = ["--public", f"127.0.0.1:{other.getsockname()[1]}", "--admin", f"127.0.0.1:{free_port()}"]
+        assert program("serve", *binds).code == 1
+        shown = run("config", "show").out
+        assert f'issuer = "http://127.0.0.1:{gateway.port}"' in shown
 
 
 def test_a_folder_with_an_odd_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

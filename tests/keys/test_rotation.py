@@ -109,6 +109,17 @@ class TestKeyPairs:
         with pytest.raises(RotationRefused, match="retires already"):
             retired(keyring, keyring.keys[0].kid, NOW, tokens_live=LIVE)
 
+    def test_a_key_that_only_verifies_is_no_successor(self) -> None:
+        """The key that signs is not retired for the sake of an older one that signs no more."""
+        keyring = first()
+        keyring = rotated(keyring, made(keyring), NOW, publish_ahead=0, tokens_live=None)
+        with pytest.raises(RotationRefused, match="last key that stays"):
+            retired(keyring, keyring.keys[1].kid, NOW, tokens_live=LIVE)
+        assert states(retired(keyring, keyring.keys[0].kid, NOW, tokens_live=LIVE), NOW) == [
+            KeyState.RETIRING,
+            KeyState.SIGNING,
+        ]
+
     def test_a_leaked_key_goes_at_once(self) -> None:
         """Removed, its material is no longer in the file; a key that waited takes over now."""
         keyring = first()
@@ -180,7 +191,7 @@ class TestSecrets:
         assert len(new_material(alg, random_bytes)) == 2 * asked[0]
         assert asked == [int(alg[2:]) // 8]
 
-    def test_one_secret_is_not_there_twice(self) -> None:
+    def test_a20_one_secret_is_not_there_twice(self) -> None:
         """Neither its id nor its text: whoever retires one of two would believe it gone."""
         keyring = first("HS256")
         (entry,) = keyring.keys
