@@ -17,6 +17,8 @@ from gateway.trust import trusted_issuers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from keys.keyset import KeySource
+
 app = group()
 
 
@@ -39,6 +41,7 @@ def check(config: Config = None, as_json: AsJson = False) -> None:  # noqa: FBT0
             "name": issuer.name,
             "algorithms": list(issuer.algorithms),
             "keys": [key.kid for key in issuer.keys.keys],
+            "source": issuer.keys.health().source,
         }
         for issuer in issuers
     ]
@@ -46,8 +49,7 @@ def check(config: Config = None, as_json: AsJson = False) -> None:  # noqa: FBT0
         say_json({"ok": True, "problems": [], "issuers": found})
         return
     for issuer in issuers:
-        keys = f"{len(issuer.keys.keys)} key{'s' if len(issuer.keys.keys) != 1 else ''}"
-        say(f"{issuer.workspace}: trusts {issuer.name}: {', '.join(issuer.algorithms)}, {keys}")
+        say(f"{issuer.workspace}: trusts {issuer.name}: {', '.join(issuer.algorithms)}, {_keys(issuer.keys)}")
     say("the configuration is good")
 
 
@@ -59,6 +61,12 @@ def show(config: Config = None, as_json: AsJson = False) -> None:  # noqa: FBT00
         say_json(shown)
     else:
         say(*_lines(shown, ()))
+
+
+def _keys(keys: KeySource) -> str:
+    """How many there are, or who publishes them: nothing is fetched to check a configuration."""
+    source, count = keys.health().source, len(keys.keys)
+    return f"keys published at {source}" if "://" in source else f"{count} key{'s' if count != 1 else ''}"
 
 
 def _lines(value: Any, location: tuple[int | str, ...]) -> Iterator[str]:

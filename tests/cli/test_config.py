@@ -40,8 +40,26 @@ def test_check_of_a_good_configuration(config: Path) -> None:
     assert run("config", "check", "--json").json() == {
         "ok": True,
         "problems": [],
-        "issuers": [{"workspace": "acme", "name": "messenger", "algorithms": ["HS256"], "keys": ["1"]}],
+        "issuers": [
+            {"workspace": "acme", "name": "messenger", "algorithms": ["HS256"], "keys": ["1"], "source": "given"}
+        ],
     }
+
+
+def test_check_of_a_published_key_set(folder: Path) -> None:
+    """It says where the keys are published, without what may be secret in the URL; nothing is asked there."""
+    (folder / "gateway.toml").write_text("""
+[[workspaces.acme.issuers]]
+name = "login"
+issuer = "https://login.acme.invalid"
+audience = "messenger"
+algorithms = "ES256"
+jwks_url = "https://login.acme.invalid/jwks.json?key=s3cret"
+""")
+    assert run("config", "check").out.splitlines() == [
+        "acme: trusts login: ES256, keys published at https://login.acme.invalid/jwks.json?...",
+        "the configuration is good",
+    ]
 
 
 def test_check_of_a_bad_configuration(config: Path) -> None:
