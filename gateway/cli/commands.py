@@ -36,7 +36,7 @@ class LazyCommands(TyperGroup):
         "init": "Write a configuration for production to begin with, and the keyring that it needs.",
         "check": "Check a running gateway from outside, as before a release.",
         "doctor": "Check the installation on this machine; nothing is changed.",
-        "token": "Make tokens for tests, and explain any token.",
+        "token": "Make tokens for tests, explain any token, and revoke.",
         "access-token": "Create, list and revoke the access tokens of the admin listener.",
         "keys": "List the keys of every issuer; make, rotate and retire our own.",
         "enforcement": "See what enforcing verification would break.",

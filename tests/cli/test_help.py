@@ -13,9 +13,13 @@ from tests.cli.conftest import run
 COMMANDS = [
     ("serve",),
     ("init",),
+    ("check",),
+    ("doctor",),
     ("token", "issue"),
     ("token", "inspect"),
     ("token", "broken"),
+    ("token", "revoke"),
+    ("token", "revocations"),
     ("access-token", "create"),
     ("access-token", "list"),
     ("access-token", "revoke"),
@@ -101,8 +105,10 @@ def test_version() -> None:
 def test_without_a_configuration(command: tuple[str, ...]) -> None:
     """In an empty folder a command says what is missing and what makes it; it makes nothing itself."""
     needed: dict[tuple[str, ...], list[str]] = {
+        ("check",): ["http://127.0.0.1:1"],
         ("token", "inspect"): ["x"],
         ("token", "broken"): ["expired"],
+        ("token", "revoke"): ["--issued-before", "now"],
         ("access-token", "create"): ["--name", "x", "--scope", "contacts:read"],
         ("access-token", "revoke"): ["x"],
         **{("keys", name): ["x"] for name in ("generate", "import", "rotate", "export")},
@@ -126,6 +132,8 @@ def test_without_a_configuration(command: tuple[str, ...]) -> None:
         (["keys", "list", "--json"], {"asyncpg", "apsw", "starlette", "uvicorn", "rich", "httpcore2"}),
         (["config", "show"], {"asyncpg", "apsw", "starlette", "uvicorn", "rich"}),
         (["db", "check"], {"asyncpg", "starlette", "uvicorn", "rich"}),
+        (["check", "--help"], {"asyncpg", "apsw", "uvicorn", "httpcore2"}),
+        (["doctor", "--json"], {"asyncpg", "uvicorn", "httpcore2"}),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
 )

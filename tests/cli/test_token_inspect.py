@@ -38,7 +38,7 @@ class TestInspect:
         assert (shown["accepted"], shown["code"], shown["contact_id"]) == (True, None, contact_id)
         steps = [check["step"] for check in shown["checks"]]
         assert steps == sorted(steps)
-        assert set(steps) == {2, 3, 4, 5, 6, 7, 8}
+        assert set(steps) == {2, 3, 4, 5, 6, 7, 8, 9}
         assert {check["outcome"] for check in shown["checks"]} == {"passed"}
 
     def test_as_a_table(self) -> None:
