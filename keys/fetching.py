@@ -19,6 +19,7 @@ import socket
 import ssl
 import threading
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 import httpcore2
 from msgspec import Struct
@@ -64,7 +65,8 @@ class Fetcher:
         if url.startswith("https:"):
             context = await _in_a_thread(self._trusting)  # reading the authorities takes as long as many logins
         backend = _CheckedBackend(self._destinations, secure=context is not None)
-        asked = {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
+        host = urlsplit(url).netloc  # the library would leave out the brackets of an IPv6 address
+        asked = {"Host": host, "Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
         asked |= {"User-Agent": _AGENT, **({"If-None-Match": etag} if etag else {})}
         pool = httpcore2.AsyncConnectionPool(ssl_context=context, network_backend=backend, max_connections=1)
         try:

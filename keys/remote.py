@@ -163,7 +163,7 @@ class RemoteKeySet:
 
     async def open(self) -> None:
         """Read the set on disk, keep the set current from now on, and wait a moment for the first one."""
-        if self._keeper is not None:
+        if self._keeper is not None and not self._keeper.done():
             return
         self._take_saved()
         self._keeper = asyncio.get_running_loop().create_task(self._keep_current())

@@ -181,6 +181,21 @@ async def test_nothing_is_sent_but_the_question(server: JwksServer) -> None:
         }
 
 
+async def test_an_ipv6_address_is_named_in_brackets() -> None:
+    """RFC 9112 section 3.2: `Host` as it stands in the URL."""
+    heads: list[bytes] = []
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + BODY)
+        writer.close()
+
+    async with await asyncio.start_server(speak, "::1", 0) as standing:
+        port = standing.sockets[0].getsockname()[1]
+        assert (await Fetcher(LOOPBACK)(f"http://[::1]:{port}/jwks.json")).body == BODY
+    assert f"Host: [::1]:{port}\r\n".encode() in heads[0]
+
+
 async def test_no_proxy_of_the_environment_is_asked(server: JwksServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a connection goes is decided by the configuration alone."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
