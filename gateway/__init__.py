@@ -15,7 +15,8 @@ Reading order:
     web/express.py           the short way for what needs no waiting
     web/admin/               the Contacts API, one file a noun, and its OpenAPI document
     settings/, trust.py      what can be configured, and whom that makes us trust
-    app.py, serving.py       the wiring; the processes
+    app.py, reloading.py     the wiring; how it follows its configuration without a restart
+    serving.py               the processes
     cli/                     the commands, one file per group
     identity/broken/         what must be refused; testing.py, pytest_plugin.py: for other people's tests
 

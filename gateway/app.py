@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -108,22 +109,28 @@ class Gateway:
         """
         now = None
         try:
-            now = self._configure(settings)
+            # Off the loop: the keys of a thousand workspaces must not make a login wait.
+            now = await asyncio.to_thread(self._configure, settings)
             await now.authenticator.open()
         except BaseException:
             if now is not None:
                 now.authenticator.retire()
-            await self.sources.settle(self.authenticator.verifier.all_issuers)
+            await self._settle()
             raise
-        # No request can come in between: there is no waiting from here on.
+        # No request can come in between: there is no waiting up to `retire`.
         before, self.configured = self.configured, now
         self.decision.take_over(now.authenticator, now.endings, now.forwarder)
-        self.pools.keep(now.forwarder.routes.all if now.forwarder else ())
         self.public.app = now.public
         self.admin.app = now.admin
         self.health.authenticator = now.authenticator
         before.authenticator.retire()
-        await self.sources.settle(now.authenticator.verifier.all_issuers)
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Let go of what outlives a reload and is used by nobody any more."""
+        forwarder = self.configured.forwarder
+        self.pools.keep(forwarder.routes.all if forwarder else ())
+        await self.sources.settle(self.authenticator.verifier.all_issuers)
 
     def _configure(self, settings: Settings) -> Configured:
         authenticator = create_authenticator(settings, self.store, self.sources, self.counter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from typing import TYPE_CHECKING
 
 from gateway.errors import Code
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     import pytest
     from starlette.types import Message, Scope
+
+    from gateway.contacts.store import ContactTransaction
 
 
 class TestTakingOver:
@@ -172,15 +175,22 @@ class TestInFlight:
 
     async def test_a_decision_that_began_ends_as_it_began(self, folder: Folder, followed: Followed) -> None:
         """A first login waits for its contact to be written; its secret goes meanwhile, and the next request knows."""
-        token, settings = folder.token("ada"), followed.gateway.configured.settings
+        token, gate = folder.token("ada"), threading.Event()
+
+        async def occupy(_transaction: ContactTransaction) -> None:
+            gate.wait(timeout=60)
+
+        occupied = asyncio.create_task(followed.gateway.store.write(occupy))
         login = asyncio.create_task(followed.status(token))
         await asyncio.sleep(0)
-        assert not login.done()
         folder.add_secret("second")
         del folder.secrets["first"]
         folder.write()
         await followed.gateway.take_over(folder.files().read())
-        assert followed.gateway.configured.settings != settings
+        assert await followed.code(token) == Code.KID_UNKNOWN
+        assert not login.done()
+        gate.set()
+        await occupied
         assert await login == 200
         assert await followed.code(token) == Code.KID_UNKNOWN
 
