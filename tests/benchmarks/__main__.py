@@ -23,7 +23,7 @@ from msgspec.json import encode
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import imports, load, material, servers
+from tests.benchmarks import imports, load, material, revocation, servers
 from tests.benchmarks.postgres import postgres_url
 
 if TYPE_CHECKING:
@@ -197,6 +197,15 @@ def csv_import(bench: Bench) -> None:
     bench.note("CSV import, memory in MiB", max(created.resident_mib, again.resident_mib), 256, at_most=True)
 
 
+def revocation_delay(bench: Bench) -> None:
+    """From a logout at one node to its effect on what another one remembers, on both stores."""
+    with postgres_url() as postgres:
+        material.fill(postgres, 0, _progress)
+        for name, url in (("SQLite", bench.sqlite), ("PostgreSQL", postgres)):
+            delays = revocation.run(bench.made, url, f"revocation-{name}", 100)
+            bench.note(f"revocation, seconds, {name}", delays.worst / 1000, 1, at_most=True, detail=delays.told())
+
+
 def _raw_verify_seconds(algorithm: str) -> float:
     """One verification by `cryptography` alone."""
     message = b"m" * 300
@@ -244,6 +253,7 @@ def main() -> int:
         growth,
         csv_import,
         on_postgres,
+        revocation_delay,
     )
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
         made = material.make(Path(folder), contacts)
