@@ -19,7 +19,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from gateway.identity.issuing import issue_token
 from keys.jwk import signing_key_from_secret
-from tests.web.conftest import free_port, running_gateway, workers_of
+from tests.web.conftest import free_port, gateway_on, running_gateway, workers_of
 from tests.web.under_load import SHAPES, Configuration, Load, refused_everywhere, until
 
 if TYPE_CHECKING:
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize(("workers", "lane"), SHAPES)
+@pytest.mark.parametrize(
+    ("store", "workers", "lane"), [*(("sqlite", *shape) for shape in SHAPES), ("postgres", 2, True)]
+)
 def test_secrets_are_added_deployed_and_removed_without_a_failed_login(
-    tmp_path: Path, workers: int, lane: bool
+    tmp_path: Path, request: pytest.FixtureRequest, store: str, workers: int, lane: bool
 ) -> None:
     """The issue's drill, twice, under load: every way to write a file, seen by the watch and by SIGHUP."""
-    with running_gateway(tmp_path, workers=workers, lane=lane) as server:
+    with gateway_on(store, request, tmp_path, workers=workers, lane=lane) as server:
         configuration = Configuration(server, workers)
         before = server.secret
         with Load(server).running() as load:
