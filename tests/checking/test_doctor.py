@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ from gateway.checking.local.disk import check_inodes, check_space
 from gateway.checking.local.sockets import check_open_files
 from gateway.checking.local.versions import check_versions, floors
 from gateway.checking.row import Outcome
+from keys.jwk import generate_signing_key
+from keys.keyring import Keyring, KeyringEntry, encode_keyring
 from tests.checking.conftest import command, write_configuration
 from tests.web.conftest import free_port, running_gateway
 
@@ -186,6 +190,77 @@ insecure_jwks_loopback = true
     checked = doctor(config)
     assert checked.named("failed") == {"keys: acme/remote"}
     assert checked.rows["keys: acme/messenger"]["outcome"] == "passed"
+
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("kind", "times", "outcome", "told"),
+    [
+        ("ES256", [{}], "passed", "1 that verify"),
+        ("ES256", [{"ends_at": 3 * DAY}], "warning", "ends within days"),
+        ("ES256", [{"signs_until": -DAY}], "warning", "no key that signs"),
+        ("ES256", [{"signs_until": 2 * DAY}], "warning", "none follows"),
+        ("ES256", [{"signs_until": 2 * DAY}, {"signs_from": 2 * DAY}], "passed", "2 that verify"),
+        ("HS256", [{}, {"ends_at": -DAY}], "passed", "1 that verify"),
+        ("HS256", [{"ends_at": 3 * DAY}], "warning", "ends within days"),
+    ],
+    ids=["sound", "ends", "signs no more", "nothing follows", "followed", "secrets", "secrets end"],
+)
+def test_keyrings(config: Path, kind: str, times: list[dict[str, int]], outcome: str, told: str) -> None:
+    """Nobody notices that a key ends but those whose tokens are refused: so it is told days before."""
+    now = int(time.time())
+    entries = []
+    for one in times:
+        key = generate_signing_key(kind) if kind == "ES256" else None
+        material = key.private_pem().decode() if key else os.urandom(32).hex()
+        moments: dict[str, Any] = {"created_at": now - 9 * DAY, "signs_from": now - 9 * DAY}
+        moments |= {name: now + offset for name, offset in one.items()}
+        kid = (key.kid if key else None) or os.urandom(4).hex()
+        entries.append(KeyringEntry(kid=kid, alg=kind, material=material, **moments))
+    ring = config.parent / "ring.json"
+    ring.write_bytes(encode_keyring(Keyring(version=1, keys=tuple(entries))))
+    ring.chmod(0o600)
+    profile = 'issuer = "https://own.example"\naudience = ["a"]\nalgorithms = ["ES256"]'
+    profile = profile if kind == "ES256" else 'profile = "intercom"'
+    more = f'[[workspaces.acme.issuers]]\nname = "own"\n{profile}\nkeyring = "ring.json"\n'
+    config.write_text(f"{config.read_text()}{more}")
+    checked = doctor(config)
+    row = checked.rows["keyring: acme/own"]
+    assert row["outcome"] == outcome, checked.out
+    assert told in row["found"]
+    assert checked.named("failed") == set()
+    assert "PRIVATE KEY" not in checked.out
+    ring.chmod(0o644)
+    assert "secret files" in doctor(config).named("failed")
+
+
+def test_a_store_on_a_server(config: Path, postgres_database: str) -> None:
+    """The store's own questions are asked of the server; files and disk are its own concern. No password is told."""
+    config.write_text(re.sub('url = "sqlite.*"', f'url = "{postgres_database}"', config.read_text()))
+    config.chmod(0o600)
+    before = doctor(config)
+    assert before.named("failed") == {"database"}
+    assert "db migrate" in before.rows["database"]["hint"]
+    assert command("db", "migrate", "--config", str(config)).code == 0
+    checked = doctor(config, "--deep")
+    assert checked.named("failed") == set()
+    assert checked.rows["database"]["outcome"] == checked.rows["contents"]["outcome"] == "passed"
+    assert {"data folder", "disk space", "inodes", "write-ahead log"} <= checked.named("not_performed")
+    assert doctor(config).rows["contents"]["outcome"] == "not_performed"
+
+
+def test_a_server_that_is_down(config: Path) -> None:
+    """An outage is told as one, without the password."""
+    url = f"postgresql://somebody:a-password@127.0.0.1:{free_port()}/nowhere"
+    config.write_text(re.sub('url = "sqlite.*"', f'url = "{url}"', config.read_text()))
+    config.chmod(0o600)
+    checked = doctor(config)
+    assert checked.named("failed") == {"database"}
+    assert "a-password" not in checked.out
+    config.chmod(0o644)
+    assert doctor(config).named("failed") == {"database", "configuration file"}
 
 
 def test_addresses(config: Path) -> None:

@@ -64,6 +64,21 @@ def _timeless(shown: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
+def test_a_revoked_token_is_explained(server: Server) -> None:
+    """Step 9: who has signed out is told so, and whose token it was is not looked for any more."""
+    token = server.token("leaving")
+    server.login(token)
+    shown = inspect(server, token).json()
+    assert (shown["accepted"], shown["checks"][-1]["name"], shown["checks"][-1]["outcome"]) == (
+        *(True, "revocation"),
+        "passed",
+    )
+    assert server.request("POST", "/messenger/logout", token).status == 200
+    shown = inspect(server, token).json()
+    assert (shown["accepted"], shown["code"], shown["contact_id"]) == (False, "token_revoked", None)
+    assert (shown["checks"][-1]["step"], shown["checks"][-1]["outcome"]) == (9, "failed")
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code", "field"),
     [
@@ -75,6 +90,8 @@ def _timeless(shown: dict[str, Any]) -> dict[str, Any]:
         ({"token": True}, 400, "parameter_invalid", "token"),
         ({"token": "a.b.c", "app_id": 1}, 400, "parameter_invalid", "app_id"),
         ({"token": "a.b.c", "app_id": "nobody"}, 404, "not_found", "app_id"),
+        ({"token": "a.b.c", "platform": "windows"}, 400, "parameter_invalid", "platform"),
+        ({"token": "a.b.c", "platform": ["web"]}, 400, "parameter_invalid", "platform"),
         ([], 400, "parameter_invalid", None),
         ("a.b.c", 400, "parameter_invalid", None),
         ({"token": "\ud800"}, 400, "parameter_invalid", None),
