@@ -17,6 +17,10 @@ from gateway.web.proxy.route import Access
 from gateway.web.proxy.target import check_path
 from gateway.web.proxy.upstreams import Address, Limits
 
+_UPSTREAM = re.compile(
+    r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?"
+)
+
 
 def _prefix(value: str) -> str:
     try:
@@ -30,10 +34,8 @@ def _prefix(value: str) -> str:
 
 def _url(value: str) -> str:
     try:
-        url = urlsplit(value)
-        fit = url.scheme in {"http", "https"} and url.hostname and not (url.query or url.fragment or url.username)
-        fit = fit and url.path in {"", "/"} and url.port != 0
-    except ValueError:
+        fit = _UPSTREAM.fullmatch(value) and urlsplit(value).port != 0
+    except ValueError:  # of a port, or of an address
         fit = False
     if not fit:
         raise ValueError("an upstream is http://host:port or https://host:port, without a path")
@@ -72,7 +74,7 @@ class RouteSettings(Table):
     @field_validator("host")
     @classmethod
     def _host(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[a-z0-9.-]{1,253}|\[[0-9a-f:.]+\]", value):
+        if value is not None and not re.fullmatch(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\]", value):
             raise ValueError("a host name in lower case, without a port")
         return value
 

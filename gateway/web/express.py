@@ -35,6 +35,8 @@ class _LaneCycle:
 
     __slots__ = ("body", "disconnected", "keep_alive", "method", "path", "query", "response_complete")
     message_event = Silent()
+    response_started = False
+    """An answer is written at once."""
 
     def __init__(self, method: bytes, path: bytes, query: bytes, *, keep_alive: bool) -> None:
         self.method = method
@@ -51,7 +53,13 @@ class ExpressProtocol(StrictProtocol):
 
     decision: ClassVar[Decision]
     _lane: _LaneCycle | None = None
+    """The lane's request that is arriving."""
+
+    _receiving: ForwardCycle | None = None
+    """The request to be forwarded that is arriving."""
+
     _forwarded: ForwardCycle | None = None
+    """The one that was forwarded last: others may have arrived behind it, which wait for its end."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
@@ -78,39 +86,41 @@ class ExpressProtocol(StrictProtocol):
         if lane is not None:
             self.cycle = lane  # type: ignore[assignment]  # it has what the connection looks at
             return
-        self._forwarded = self._forward(path)
-        if self._forwarded is None:
+        self._receiving = forwarded = self._forward(path)
+        if forwarded is None:
             super().start_request()
             return
-        self.cycle = self._forwarded  # type: ignore[assignment]  # as above
+        self._forwarded = self.cycle = forwarded  # type: ignore[assignment]  # as above
         headers, self.headers = self.headers, []  # what comes now are trailers
         request = Request(self.parser.get_method(), path, query, headers)
-        self._decide(self._forwarded.decide(request, self.client), self._forwarded.go)
+        self._decide(forwarded.decide(request, self.client), forwarded.go)
 
     def on_body(self, body: bytes) -> None:
         """Collect the body, whose declared length was checked at the entrance, or hand it on."""
         if self._lane is not None:
+            self.came(body)
             if self._lane.body:
                 self._lane.body += body
             else:
                 self._lane.body = bytearray(body)
-        elif self._forwarded is not None and self._arriving:
-            self.progress += len(body)
-            self._forwarded.received(body)
+        elif self._receiving is not None:
+            self.came(body)
+            self._receiving.received(body)
         else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is whole: decide, and answer now if nothing needs waiting."""
-        lane, forwarded = self._lane, self._forwarded
+        lane, receiving = self._lane, self._receiving
         if lane is not None:
             self._lane = None
             self._arriving = False
             request = Request(lane.method, lane.path, lane.query, self.headers, bytes(lane.body))
             self._decide(self.decision.decide(request), partial(self._answer, lane))
-        elif forwarded is not None and self._arriving and self.cycle is forwarded:  # type: ignore[comparison-overlap]  # see `start_request`
+        elif receiving is not None:
+            self._receiving = None
             self._arriving = False
-            forwarded.arrived(self.headers)
+            receiving.arrived(self.headers)
         else:
             super().on_message_complete()
 
@@ -134,15 +144,15 @@ class ExpressProtocol(StrictProtocol):
         for name, value in self.headers:
             if name == b"transfer-encoding" or (name == b"content-length" and not _is_small(value)):
                 return None
-        keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
+        keep_alive = self.parser.should_keep_alive() and not self._http10
         return _LaneCycle(method, path, query, keep_alive=keep_alive)
 
     def _forward(self, path: bytes) -> ForwardCycle | None:
         forwarder = self.decision.forwarder
         if forwarder is None or self._busy or self.parser.should_upgrade() or not forwarder.routes.takes(path):
             return None
-        http10 = self.parser.get_http_version() == "1.0"
-        return ForwardCycle(self, forwarder, http10=http10, keep_alive=self.parser.should_keep_alive() and not http10)
+        keep_alive = self.parser.should_keep_alive() and not self._http10
+        return ForwardCycle(self, forwarder, http10=self._http10, keep_alive=keep_alive)
 
     @property
     def _busy(self) -> bool:

@@ -69,7 +69,7 @@ class IdentityHeaders:
 
     def reserves(self, name: bytes) -> bool:
         """Whether a name is a spelling of an identity header."""
-        return _one_spelling(name) in self._reserved
+        return one_spelling(name) in self._reserved
 
     def strip(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """The headers without any spelling of an identity header and without what `Connection` nominates."""
@@ -88,5 +88,6 @@ def encoded(value: str) -> bytes:
     return quote_from_bytes(value.encode("utf-8", "replace"), safe=_SAFE).encode("ascii")
 
 
-def _one_spelling(name: bytes) -> bytes:
+def one_spelling(name: bytes) -> bytes:
+    """A name as some server would read it: in lower case, `_` and `.` as `-`."""
     return name.strip().lower().translate(_ONE_SPELLING)

@@ -3,7 +3,8 @@
 * Chunked trailers are not headers. httptools reports both through one callback, and uvicorn keeps appending to the very
   list that the application reads, so a trailer could say `Authorization` (facts: security 4.1, R23).
 * The target is in origin form: a path, no authority, no fragment (A21); HTTP/1.1 has a `Host` (RFC 9112 section 3.2).
-* A head that never ends is cut off: the parser itself has no bound (facts: peers 0.10).
+* A head or a trailer that never ends is cut off: the parser itself has no bound (facts: peers 0.10).
+* HTTP is 1.1 or 1.0, and 1.0 has no chunks (RFC 9112 section 6.1): the parser takes 2.0 and ICE/1.0 as well.
 * A request arrives, and its client reads the answer, within one or two `REQUEST_SECONDS`, or the connection ends (R27).
 * Nothing more is read while requests are queued: uvicorn lets in thousands for each one that it answers.
 * What follows a request that closes the connection is not served (RFC 9112 section 9.6, R25); an upgrade is declined by
@@ -60,11 +61,16 @@ class StrictProtocol(HttpToolsProtocol):
     problems: ClassVar[Problems] = Problems(os.urandom)
     _in_head = True
     _head_bytes = 0
+    """Bytes of the head that is arriving, or of a body's framing and trailers since the last bytes of the body."""
+
     _arriving = True
+    _lingers = False
+    _http10 = False
+    _requests = 0
     progress = 0
     """Bytes of bodies that came, and times that the client caught up with what it is sent: slow is not stuck."""
 
-    _arrived_before: object = ()
+    _arrived_before = -1
     _progress_before = -1
     _unread_before = False
     _watch: asyncio.TimerHandle
@@ -82,17 +88,20 @@ class StrictProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; refuse and close when the head of a request goes on for ever."""
+        if self._lingers:
+            return
         if not self._arriving and data[0] in b"\r\n":
             # Empty lines between requests are skipped (RFC 9112 section 2.2), and keep no idle connection open.
             data = data.lstrip(b"\r\n")
             if not data:
                 return
         super().data_received(data)
-        if self._in_head:
-            # The packet in which a head begins may hold other requests before it, so it does not count.
+        if self._arriving:
+            # The packet in which a head begins, or a piece of a body ends, may hold much before it, and is not counted.
             self._head_bytes = 0 if self._head_bytes < 0 else self._head_bytes + len(data)
             if self._head_bytes > HEADERS_LIMIT:
-                self.refuse(Refusal(Code.PAYLOAD_TOO_LARGE, "the head of the request does not end"))
+                part = "head" if self._in_head else "trailers"
+                self.refuse(Refusal(Code.PAYLOAD_TOO_LARGE, f"the {part} of the request does not end"))
 
     def resume_writing(self) -> None:
         """The client has read on."""
@@ -112,24 +121,45 @@ class StrictProtocol(HttpToolsProtocol):
             cycle.keep_alive = False
             self.flow.pause_reading()
             return
+        if not self._in_head and cycle is not None and (cycle.response_started or cycle.response_complete):
+            self.transport.abort()  # its answer is under way or over, and nothing may be taken for a second one
+            return
         self.write_answer(self.problems.answer(refusal), keep_alive=False)
 
-    def write_answer(self, answer: Answer, *, keep_alive: bool) -> None:
-        """Write a whole answer at once."""
+    def linger(self) -> None:
+        """Close behind an answer that came before its request was whole.
+
+        Closed at once, what the client still sends would reset the connection, and it might never see the answer
+        (RFC 9112 section 9.6). So that is read for a while, and thrown away.
+        """
+        if self.transport.is_closing():
+            return
+        self._lingers = True
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._watch.cancel()
+        self._watch = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    def write_answer(self, answer: Answer, *, keep_alive: bool, is_head: bool = False, closes: bool = True) -> None:
+        """Write a whole answer at once, and close unless it is kept alive or the caller `closes` otherwise."""
         if answer.rendered is None:
             answer.rendered = b"".join([b"%b: %b\r\n" % header for header in answer.headers])
         defaults = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
         end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
-        self.transport.write(b"".join((STATUS_LINE[answer.status], defaults, answer.rendered, end, answer.body)))
-        if not keep_alive:
+        body = b"" if is_head else answer.body
+        self.transport.write(b"".join((STATUS_LINE[answer.status], defaults, answer.rendered, end, body)))
+        if closes and not keep_alive:
             self.transport.close()
 
     def on_message_begin(self) -> None:
-        """A new request begins."""
-        super().on_message_begin()
+        """A new request begins; what uvicorn makes for an application is made when one is asked."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._in_head = True
         self._head_bytes = -1
         self._arriving = True
+        self._requests += 1
 
     def on_headers_complete(self) -> None:
         """The head is complete; an exception here becomes a 400 and closes the connection."""
@@ -137,28 +167,41 @@ class StrictProtocol(HttpToolsProtocol):
             raise ValueError("a request after the one that closed the connection")
         if not self.url.startswith(b"/") or b"#" in self.url:
             raise ValueError("the request target is not in origin form")
-        for name, _ in self.headers:
-            if name == b"host":
-                break
-        else:
-            if self.parser.get_http_version() != "1.0":
-                raise ValueError("no Host")
+        version = self.parser.get_http_version()
+        self._http10 = version == "1.0"
+        if version != "1.1" and not self._http10:
+            raise ValueError("another version of HTTP")
+        names = [name for name, _ in self.headers]
+        if b"transfer-encoding" in names if self._http10 else b"host" not in names:
+            raise ValueError("chunks in HTTP/1.0, or no Host in HTTP/1.1")
         self._in_head = False
+        self._head_bytes = -1
         self.start_request()
 
     def start_request(self) -> None:
         """Hand the request to the application."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
         super().on_headers_complete()
         if self.parser.should_upgrade():
             if self._should_upgrade():
                 return  # an application of somebody else's, with WebSockets: no cycle was made
             self.cycle.keep_alive = False
+        if expects:
+            self.cycle.keep_alive = False  # a client that is refused may leave its body out, or not (RFC 9110, 10.1.1)
         self.headers = []
 
     def on_body(self, body: bytes) -> None:
         """Some of a body."""
-        self.progress += len(body)
+        self.came(body)
         super().on_body(body)
+
+    def came(self, body: bytes) -> None:
+        """Note that a body goes on."""
+        self.progress += len(body)
+        self._head_bytes = -1
 
     def on_message_complete(self) -> None:
         """The request has arrived."""
@@ -176,14 +219,14 @@ class StrictProtocol(HttpToolsProtocol):
     def _check_progress(self) -> None:
         """End a connection whose request does not come to its end, or whose client does not read."""
         moved = self.progress - self._progress_before
-        # Each request has a scope of its own. Where we read no more for now, the client is not the one who is late.
-        late = self._arriving and self.scope is self._arrived_before and not self.flow.read_paused
+        # Where we read no more for now, the client is not the one who is late.
+        late = self._arriving and self._requests == self._arrived_before and not self.flow.read_paused
         unread = self._unread_before and self.flow.write_paused
         if (late and moved < LEAST_BYTES) or (unread and not moved):
             self.transport.abort()
             return
         self._progress_before = self.progress
-        self._arrived_before = self.scope if self._arriving else ()
+        self._arrived_before = self._requests if self._arriving else -1
         self._unread_before = self.flow.write_paused
         self._watch = self.loop.call_later(REQUEST_SECONDS, self._check_progress)
 

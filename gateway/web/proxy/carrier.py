@@ -116,7 +116,7 @@ async def _download(forwarder: Forwarder, client: _AsgiClient, send: Send, *, he
             return
         else:
             begun = True
-            headers = forwarder.heads.answer_fields(piece)
+            headers = [field for field in forwarder.heads.answer_fields(piece) if field[0] != b"date"]  # the server's
             if piece.length is not None and (piece.has_body or head):
                 headers.append((b"content-length", b"%d" % piece.length))
             await send({"type": "http.response.start", "status": piece.status, "headers": headers})

@@ -8,6 +8,8 @@ that nobody asked for. A connection about which anything is in doubt is never us
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 from typing import TYPE_CHECKING, Protocol
 
 import httptools
@@ -25,6 +27,17 @@ INTERIM_LIMIT = 16
 """How many interim answers (102 to 199) may stand before the final one."""
 
 Headers = list[tuple[bytes, bytes]]
+
+_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+"""The words beside a status (RFC 9112 section 4); the parser takes any bytes."""
+
+_VERSIONS = frozenset({"1.0", "1.1"})
+
+_log = logging.getLogger(__name__)
+
+
+class _Unfit(Exception):
+    """What the parser lets through, and nobody may get."""
 
 
 class AnswerHead(Struct, frozen=True):
@@ -66,18 +79,27 @@ class Receiver(Protocol):
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """A connection of a pool: `free` is called when it may carry another exchange, `gone` when it is lost."""
+    """A connection of a pool.
+
+    `made` is called when it stands, `free` whenever it may carry another exchange, `gone` when it is lost.
+    """
 
     transport: asyncio.Transport
 
-    def __init__(self, free: Callable[[UpstreamConnection], None], gone: Callable[[UpstreamConnection], None]) -> None:
+    def __init__(
+        self,
+        made: Callable[[UpstreamConnection], None],
+        free: Callable[[UpstreamConnection], None],
+        gone: Callable[[UpstreamConnection], None],
+    ) -> None:
+        self._made = made
         self._free = free
         self._gone = gone
         self._parser = httptools.HttpResponseParser(self)
         self._receiver: Receiver | None = None
         self._loop = asyncio.get_running_loop()
         self.since = 0.0
-        """When it was last heard of, by the loop's clock."""
+        """When the exchange last went on, by the loop's clock: a byte of a head that does not end is no progress."""
         self.answering = False
         """Whether the head of the answer has come."""
         self.paused = False
@@ -121,10 +143,15 @@ class UpstreamConnection(asyncio.Protocol):
         return self._receiver is not None and (self._sent or self._choked) and not self.paused
 
     def abandon(self) -> None:
-        """Nobody wants the answer any more."""
+        """Nobody wants the answer any more: the connection ends, so that it is nobody else's answer either (C10)."""
         self._receiver = None
         self._usable = False
         self.transport.abort()
+
+    def release(self) -> None:
+        """It was taken for an exchange that did not come about."""
+        if not self.transport.is_closing():
+            self._free(self)
 
     def pause_reading(self) -> None:
         """The client reads slower than the upstream sends."""
@@ -148,6 +175,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
         self.transport = transport  # type: ignore[assignment]  # of a stream protocol it is one
+        self._made(self)
 
     def data_received(self, data: bytes) -> None:
         """The upstream sent something."""
@@ -156,13 +184,18 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()
             return
         self._heard = True
-        self.since = self._loop.time()
+        if self.answering:
+            self.since = self._loop.time()
         self._pending += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail(Code.UPSTREAM_UNAVAILABLE, "the upstream's answer is not strict HTTP/1.1")
-            return
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(error.__context__, _Unfit):
+                _log.error("failed to hand an answer on", exc_info=error)
+            self._usable = False
+            if not self._whole:  # else what follows an answer spoils the connection, not the answer
+                self._fail(Code.UPSTREAM_UNAVAILABLE, "the upstream's answer is not strict HTTP/1.1")
+                return
         if self._whole:
             self._end()
         elif self._pending > HEAD_LIMIT:
@@ -222,14 +255,23 @@ class UpstreamConnection(asyncio.Protocol):
         if self._whole or self._receiver is None:
             return
         status = self._parser.get_status_code()
+        version = self._parser.get_http_version()
         length, chunked = _framing(self._headers)
+        if (
+            version not in _VERSIONS
+            or not 100 <= status < 600
+            or (chunked and version == "1.0")
+            or _REASON.fullmatch(self._reason) is None
+        ):
+            raise _Unfit
         has_body = not (self._asked_head or status in {204, 304} or status < 200)
         head = AnswerHead(status, self._reason, self._headers, length, has_body)
         self._headers = []
         if status < 200:
             self._interim += 1
             if status == 101 or self._interim > INTERIM_LIMIT:
-                raise ValueError("an upgrade that nobody asked for, or interim answers without end")
+                raise _Unfit  # an upgrade that nobody asked for, or interim answers without end
+            self.since = self._loop.time()
             if status != 100:
                 self._receiver.informed(head)
             return
@@ -266,13 +308,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _end(self) -> None:
         receiver, self._receiver = self._receiver, None
+        trailers, self._headers = self._headers, []
         self._used = True
-        trailers = self._headers
-        if self._usable and self._sent and not self.paused and not self.transport.is_closing():
+        transport = self.transport
+        # An answer that came before its request was read leaves a connection that is still busy with that.
+        if self._usable and self._sent and not transport.is_closing() and not transport.get_write_buffer_size():
+            self.resume_reading()
             self._free(self)
         else:
             self._usable = False
-            self.transport.close()
+            transport.abort()
         if receiver is not None:
             receiver.ended(trailers)
 
@@ -293,6 +338,6 @@ def _framing(headers: Sequence[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
             length = int(value)
         elif name == b"transfer-encoding":
             if chunked or value.lower() != b"chunked":
-                raise ValueError("a transfer coding other than chunked")
+                raise _Unfit
             chunked = True
     return length, chunked

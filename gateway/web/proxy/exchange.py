@@ -7,6 +7,7 @@ other side wait, so nothing is held in memory but what the sockets hold.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.errors import Code, Outage
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """Methods whose request may be sent again on another connection (RFC 9110 section 9.2.1): they change nothing."""
+
+RETRIES = 2
+"""How often that is done; each time on a connection as new as can be had."""
+
+_log = logging.getLogger("gateway.proxy")
 
 _tasks: set[asyncio.Task[None]] = set()
 
@@ -69,19 +75,18 @@ class Exchange:
         self._repeatable = forwarding.method in _REPEATABLE and not forwarding.has_body
         self._connection: UpstreamConnection | None = None
         self._early: list[bytes] = []
+        self._retries = RETRIES if self._repeatable else 0
+        self._held = False
         self._finished = not forwarding.has_body
         self._over = False
 
     def start(self) -> None:
         """Ask the upstream: at once on a connection that stands, else as soon as there is one."""
         connection = self._upstreams.take(repeatable=self._repeatable)
-        if connection is not None:
+        if connection is None:
+            self._connect_soon()
+        else:
             self._ask(connection)
-            return
-        self._client.pause()
-        task = asyncio.get_running_loop().create_task(self._connect())
-        _tasks.add(task)
-        task.add_done_callback(_tasks.discard)
 
     def write(self, chunk: bytes) -> None:
         """Some of the request's body."""
@@ -108,11 +113,13 @@ class Exchange:
 
     def hold(self) -> None:
         """The client does not keep up with the answer."""
+        self._held = True
         if self._connection is not None:
             self._connection.pause_reading()
 
     def go_on(self) -> None:
         """It does again."""
+        self._held = False
         if self._connection is not None:
             self._connection.resume_reading()
 
@@ -146,9 +153,11 @@ class Exchange:
         connection, self._connection = self._connection, None
         if connection is not None and connection.answering:
             self._close()
+            _log.warning("an answer was cut", extra={"code": code.value, "reason": reason})
             self._client.cut()
-        elif untouched and self._repeatable:
-            self.start()
+        elif untouched and self._retries:
+            self._retries -= 1
+            self._connect_soon()
         else:
             self._close()
             self._client.refused(Outage(code, reason))
@@ -180,16 +189,25 @@ class Exchange:
         else:
             self._connection.send(chunk)
 
+    def _connect_soon(self) -> None:
+        self._client.pause()
+        task = asyncio.get_running_loop().create_task(self._connect())
+        _tasks.add(task)
+        task.add_done_callback(_tasks.discard)
+
     async def _connect(self) -> None:
         try:
-            connection = await self._upstreams.connect(repeatable=self._repeatable)
-        except Outage as outage:
+            connection = await self._upstreams.connect()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client is not left without an answer
+            if not isinstance(error, Outage):
+                _log.error("failed to connect", exc_info=error)
+                error = Outage(Code.UPSTREAM_UNAVAILABLE, "no connection could be made")
             if not self._over:
                 self._over = True
-                self._client.refused(outage)
+                self._client.refused(error)
             return
-        if self._over:
-            connection.abandon()
+        if self._over:  # the client has gone meanwhile; the next one may have it
+            connection.release()
             return
         self._ask(connection)
         self._client.resume()
@@ -202,3 +220,5 @@ class Exchange:
         self._early.clear()
         if self._finished:
             connection.sent()
+        if self._held:
+            connection.pause_reading()

@@ -226,7 +226,7 @@ def _framing(headers: Sequence[Field]) -> tuple[bytes | None, bool]:
         if name == b"content-length":
             if length is not None or not value.isdigit():
                 raise Refusal(Code.REQUEST_INVALID, "two lengths, or one that is no number", field="content-length")
-            length = value
+            length = b"%d" % int(value)
         elif name == b"transfer-encoding":
             if chunked or value.lower() != b"chunked":
                 raise Refusal(Code.REQUEST_INVALID, "a transfer coding other than chunked", field="transfer-encoding")

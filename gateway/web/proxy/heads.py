@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from gateway.web.headers import one_spelling
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -34,16 +36,43 @@ _CONNECTION = frozenset(
 )
 """Fields of one connection (RFC 9110 section 7.6.1)."""
 
-_REWRITTEN = frozenset({b"host", b"content-length", b"expect", b"forwarded", b"via", b"x-real-ip", b"x-request-id"})
+_REWRITTEN = frozenset({b"host", b"content-length", b"expect", b"forwarded", b"x-request-id"})
 """What a request may say of itself, and we say in its place. `Expect` is answered here."""
 
-_ORIGINS = (b"x-forwarded-", b"x-original-", b"x-rewrite-", b"x-envoy-")
-"""How names begin by which some upstream lets a proxy, and so a client, choose its address, host, scheme or path."""
-
-_NO_TRAILERS = (
-    _CONNECTION | _REWRITTEN | {b"authorization", b"cookie", b"set-cookie", b"content-encoding", b"content-type"}
+_ORIGINS = frozenset(
+    {
+        b"base-url",
+        b"client-ip",
+        b"front-end-https",
+        b"proxy",  # which CGI takes for HTTP_PROXY
+        b"request-uri",
+        b"script-name",
+        b"true-client-ip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-host",
+        b"x-http-host-override",
+        b"x-real-ip",
+        b"x-scheme",
+        b"x-script-name",
+        b"x-sendfile-type",
+        b"x-url-scheme",
+    }
 )
-"""What no trailer may say (RFC 9110 section 6.5.1), for an upstream might take it for a header."""
+_ORIGIN_FAMILIES = (
+    *(b"x-forwarded-", b"x-original-", b"x-rewrite-", b"x-envoy-", b"x-accel-", b"x-middleware-", b"x-proxy-"),
+)
+"""Names, and how names begin, by which some upstream lets a proxy, and so a client, choose its address, host, scheme
+or path (R24)."""
+
+_NO_TRAILERS = frozenset(
+    {
+        *(b"authorization", b"cookie", b"set-cookie", b"www-authenticate", b"location", b"date", b"age", b"vary"),
+        *(b"cache-control", b"expires", b"pragma", b"range", b"max-forwards", b"retry-after", b"origin", b"referer"),
+    }
+)
+"""What no trailer may say besides (RFC 9110 section 6.5.1), for whoever gets it might take it for a header; nor any
+name that begins with `Content-` or `If-`."""
 
 _REMEMBERED = 1_000
 
@@ -119,11 +148,17 @@ class Heads:
             lines.append(b"%b: %b\r\n" % field)
         return lines
 
-    def answer(self, head: AnswerHead) -> list[bytes]:
-        """The status line and the fields of an upstream's answer, written as the client gets them, without framing."""
+    def answer(self, head: AnswerHead, defaults: Iterable[Field] = ()) -> list[bytes]:
+        """The status line and the fields of an upstream's answer, written as the client gets them, without framing.
+
+        `defaults` are fields that an answer has if the upstream did not say otherwise: the `Date` that it owes.
+        """
+        fields = self.answer_fields(head)
+        missing = [field for field in defaults if not any(name == field[0] for name, _ in fields)]
         return [
             b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason),
-            *[b"%b: %b\r\n" % field for field in self.answer_fields(head)],
+            *[b"%b: %b\r\n" % field for field in missing],
+            *[b"%b: %b\r\n" % field for field in fields],
         ]
 
     def answer_fields(self, head: AnswerHead) -> list[Field]:
@@ -133,11 +168,10 @@ class Heads:
         return [field for field in head.headers if comes_back(field[0]) and field[0] not in nominated]
 
     def trailers(self, trailers: Iterable[Field]) -> list[Field]:
-        """The trailers that may go on."""
+        """The trailers that may go on: none that could not be a header of its own, and be taken for one."""
+        lower = [(name.lower(), value) for name, value in trailers]
         return [
-            (name, value)
-            for name, value in ((name.lower(), value) for name, value in trailers)
-            if name not in _NO_TRAILERS and not name.startswith(_ORIGINS) and not self._identity_headers.reserves(name)
+            field for field in lower if self._fate(field[0]) is _Fate.GOES_ON and not _frames(one_spelling(field[0]))
         ]
 
     def origin(self, headers: Sequence[Field], peer: Peer) -> bytes:
@@ -146,9 +180,10 @@ class Heads:
         if not peer.trusted:
             known = self._origins.get((peer.address, host))
             if known is None:
+                if len(self._origins) >= _REMEMBERED:
+                    self._origins.clear()
                 known = _origin(peer.address, host, chain=(), proto=b"http", shown=host)
-                if len(self._origins) < _REMEMBERED:
-                    self._origins[peer.address, host] = known
+                self._origins[peer.address, host] = known
             return known
         said = dict(headers)
         return _origin(
@@ -160,9 +195,10 @@ class Heads:
         )
 
     def _fate(self, name: bytes) -> _Fate:
-        spelled = name.replace(b"_", b"-").replace(b".", b"-")
+        spelled = one_spelling(name)
         fate = _Fate.GOES_ON
-        if spelled in _CONNECTION | _REWRITTEN or spelled.startswith(_ORIGINS) or self._identity_headers.reserves(name):
+        ours = spelled in _CONNECTION | _REWRITTEN | _ORIGINS or spelled.startswith(_ORIGIN_FAMILIES)
+        if ours or self._identity_headers.reserves(name):
             fate = _Fate.STAYS
         elif name in {b"authorization", b"cookie"}:
             fate = _Fate.CREDENTIAL
@@ -180,12 +216,26 @@ class Heads:
 
 
 def _origin(address: str, host: bytes, *, chain: Sequence[bytes], proto: bytes, shown: bytes) -> bytes:
-    node = f"[{address}]" if ":" in address else address
+    before = [one.strip() for part in chain for one in part.split(b",")]
+    nodes = b", ".join([b'for="%b"' % _node(one.decode("latin-1")) for one in before] + [b'for="%b"' % _node(address)])
     return (
         b"host: %b\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\n"
-        b'forwarded: for="%b";host="%b";proto=%b\r\n'
-        % (host, b", ".join([*chain, address.encode()]), proto, shown, node.encode(), host, proto)
+        b'forwarded: %b;host="%b";proto=%b\r\n'
+        % (host, b", ".join([*before, address.encode()]), proto, shown, nodes, host, proto)
     )
+
+
+def _node(address: str) -> bytes:
+    """An address as `Forwarded` has it (RFC 7239 section 6)."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return b"unknown"
+    return f"[{ip}]".encode() if ip.version == 6 else str(ip).encode()
+
+
+def _frames(spelled: bytes) -> bool:
+    return spelled in _NO_TRAILERS or spelled.startswith((b"content-", b"if-"))
 
 
 def _host(headers: Iterable[Field]) -> bytes:

@@ -6,6 +6,8 @@ one socket write to the other.
 
 from __future__ import annotations
 
+import socket
+import struct
 from typing import TYPE_CHECKING, Any
 
 from gateway.web.proxy.exchange import Exchange
@@ -38,20 +40,24 @@ class ForwardCycle:
 
     def __init__(self, protocol: StrictProtocol, forwarder: Forwarder, *, http10: bool, keep_alive: bool) -> None:
         self.keep_alive = keep_alive
+        self.response_started = False
         self.response_complete = False
         self.disconnected = False
         self._protocol = protocol
         self._forwarder = forwarder
         self._http10 = http10
+        self._is_head = False
         self._chunked = False
+        self._until_close = False
         self._arrived = False
-        self._expects = protocol.expect_100_continue
+        self._expects = protocol.expect_100_continue and not http10
         self._exchange: Exchange | None = None
         self._early: list[bytes] = []
         self._trailers: Sequence[tuple[bytes, bytes]] = ()
 
     def decide(self, request: Request, client: tuple[str, int] | None) -> Coroutine[Any, Any, Answer | Forwarding]:
         """The decision about the request, for `go`."""
+        self._is_head = request.method == b"HEAD"
         self._arrived = not any(name in _BODY_HEADERS and value != b"0" for name, value in request.headers)
         return self._forwarder.decide(request, self._forwarder.heads.peer(client[0] if client else None))
 
@@ -65,6 +71,8 @@ class ForwardCycle:
         self._exchange = exchange = Exchange(self, outcome, self._forwarder.live)
         if self._expects and not self._arrived:
             self._protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._early:
+            self.resume()
         exchange.start()
         for chunk in self._early:
             exchange.write(chunk)
@@ -89,6 +97,7 @@ class ForwardCycle:
 
     def lost(self) -> None:
         """The client has gone."""
+        self.disconnected = True
         if self._exchange is not None:
             self._exchange.abandon()
 
@@ -119,11 +128,13 @@ class ForwardCycle:
 
     def answered(self, head: AnswerHead) -> None:
         """See `Client`."""
-        lines = self._forwarder.heads.answer(head)
+        lines = self._forwarder.heads.answer(head, self._protocol.server_state.default_headers)
+        self.response_started = True
         self.keep_alive = self.keep_alive and self._arrived
         if head.length is not None and head.status != 204:
             lines.append(b"content-length: %d\r\n" % head.length)
         elif head.has_body and self._http10:
+            self._until_close = True
             self.keep_alive = False
         elif head.has_body:
             self._chunked = True
@@ -149,16 +160,23 @@ class ForwardCycle:
     def cut(self) -> None:
         """See `Client`."""
         self.response_complete = True
-        self._protocol.transport.abort()
+        transport = self._protocol.transport
+        if self._until_close:  # its end is what ends the answer, so it must not look like one
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
 
     def _answer(self, answer: Answer) -> None:
         self.keep_alive = self.keep_alive and self._arrived
-        self._protocol.write_answer(answer, keep_alive=self.keep_alive)
+        self._protocol.write_answer(answer, keep_alive=self.keep_alive, is_head=self._is_head, closes=False)
         self._done()
 
     def _done(self) -> None:
         self.response_complete = True
+        self._exchange = None
         self._early.clear()
-        if not self.keep_alive:
+        if self.keep_alive:
+            self._protocol.on_response_complete()
+        elif self._arrived:
             self._protocol.transport.close()
-        self._protocol.on_response_complete()
+        else:
+            self._protocol.linger()

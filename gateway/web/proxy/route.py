@@ -18,6 +18,9 @@ class Access(StrEnum):
     """What a route asks for. A token that is present but bad is refused wherever one is looked at (advisory B18)."""
 
     REQUIRED = "required"
+    """Without a good token the request is refused, unless its platform is not enforced (mode `report` or `off`): then
+    it passes, and carries no identity."""
+
     OPTIONAL = "optional"
     """Without a token the request passes, and carries no identity."""
     PUBLIC = "public"
@@ -76,6 +79,6 @@ class Routes:
 
 
 def _name_of(host: bytes) -> bytes:
-    """A host without its port, in lower case."""
+    """A host without its port, in lower case, as routes spell it."""
     name = host[: host.index(b"]") + 1] if host.startswith(b"[") and b"]" in host else host.partition(b":")[0]
-    return name.lower()
+    return name.lower().rstrip(b".")  # the root of all names may stand at its end

@@ -1,7 +1,8 @@
 """The upstreams of a route: their connections, which are kept and bounded, and which of them is believed to be up.
 
 Health is passive: an upstream that cannot be connected to is left alone for a while, twice as long each time, unless
-all of them are in that state. One timer for all connections looks once a second for what took too long.
+all of them are in that state; then one request tries it out. Whoever finds all connections in use waits in a queue,
+and is handed the next one that becomes free. One timer for all connections looks once a second for what took too long.
 """
 
 from __future__ import annotations
@@ -65,10 +66,15 @@ class _Upstream:
     def busy(self) -> int:
         return len(self.open) - len(self.idle) + self.opening
 
+    def rests(self, now: float) -> bool:
+        """Whether it is to be left alone: it could not be reached lately, or somebody is just trying whether it can."""
+        return self.rests_until > now or (self._failures > 0 and self.opening > 0)
+
     def failed(self, now: float) -> None:
-        """It could not be reached."""
-        self.rests_until = now + min(2.0**self._failures, LONGEST_REST)
-        self._failures = min(self._failures + 1, 10)
+        """It could not be reached. Of many who try at once, one counts."""
+        if self.rests_until <= now:
+            self.rests_until = now + min(2.0**self._failures, LONGEST_REST)
+            self._failures = min(self._failures + 1, 10)
 
     def worked(self) -> None:
         """It could."""
@@ -83,7 +89,8 @@ class Upstreams:
         self._upstreams = [_Upstream(address) for address in addresses]
         self.limits = limits
         self._tls = tls
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[UpstreamConnection | None]] = deque()
+        self._closed = False
         self._sweep: asyncio.TimerHandle | None = None
 
     def first(self) -> Address:
@@ -91,7 +98,12 @@ class Upstreams:
         return next(self._in_order(asyncio.get_running_loop().time())).address
 
     def take(self, *, repeatable: bool) -> UpstreamConnection | None:
-        """A connection that stands already, if there is one fit for the request; it costs no waiting."""
+        """A connection that stands already, if there is one fit for the request; it costs no waiting.
+
+        A request that may be sent again takes any; another one only one that was in use a moment ago.
+        """
+        if self._waiting:
+            return None  # who waits comes first
         loop = asyncio.get_running_loop()
         oldest = 0.0 if repeatable else loop.time() - FRESH_SECONDS
         for upstream in self._in_order(loop.time()):
@@ -106,35 +118,40 @@ class Upstreams:
                     break
         return None
 
-    async def connect(self, *, repeatable: bool) -> UpstreamConnection:
-        """The same, or a new connection; needs a task. Raises `Outage`: upstream_unavailable, upstream_timeout."""
+    async def connect(self) -> UpstreamConnection:
+        """A new connection, or one that just became free where there may be no more.
+
+        Raises `Outage`: upstream_unavailable, upstream_timeout.
+        """
         loop = asyncio.get_running_loop()
-        await self._room()
-        standing = self.take(repeatable=repeatable)
-        if standing is not None:
-            return standing
+        deadline = loop.time() + self.limits.connect
         outage = Outage(Code.UPSTREAM_UNAVAILABLE, "the upstream cannot be reached")
-        for upstream in list(self._in_order(loop.time())):
-            if upstream.busy >= self.limits.connections:
+        untried = set(self._upstreams)
+        while untried:
+            now = loop.time()
+            upstream = next((one for one in self._in_order(now) if one in untried and self._has_room(one)), None)
+            if upstream is None:
+                connection = await self._freed(deadline - now)
+                if connection is not None and not connection.transport.is_closing():
+                    return connection
                 continue
-            upstream.opening += 1
             try:
-                async with asyncio.timeout(self.limits.connect):
-                    connection = await self._opened(upstream)
-            except OSError as error:  # a time-out, and what is wrong with TLS, too
+                connection = await self._opened(upstream)
+            except (OSError, ValueError) as error:  # a time-out, what is wrong with TLS, a name that is none
                 upstream.failed(loop.time())
                 late = isinstance(error, TimeoutError)
                 reason = f"{upstream.address}: {'no connection in time' if late else type(error).__name__}"
                 outage = Outage(Code.UPSTREAM_TIMEOUT if late else Code.UPSTREAM_UNAVAILABLE, reason)
+                untried.discard(upstream)
+                self._wake_one(None)
             else:
                 upstream.worked()
                 return connection
-            finally:
-                upstream.opening -= 1
         raise outage
 
     def close(self) -> None:
-        """Close what idles; what is under way ends by itself."""
+        """Close what idles, and what is under way when it has ended."""
+        self._closed = True
         for upstream in self._upstreams:
             while upstream.idle:
                 upstream.idle.pop().transport.close()
@@ -143,54 +160,70 @@ class Upstreams:
         loop = asyncio.get_running_loop()
         address = upstream.address
 
+        def made(connection: UpstreamConnection) -> None:
+            upstream.open.add(connection)
+            if self._sweep is None:
+                self._sweep = loop.call_later(SWEEP_SECONDS, self._look, loop)
+
         def free(connection: UpstreamConnection) -> None:
-            upstream.idle.append(connection)
-            self._wake_one()
+            if self._wake_one(connection):
+                return
+            if self._closed:
+                connection.transport.close()
+            else:
+                upstream.idle.append(connection)
 
         def gone(connection: UpstreamConnection) -> None:
             upstream.open.discard(connection)
             with contextlib.suppress(ValueError):
                 upstream.idle.remove(connection)
-            self._wake_one()
+            self._wake_one(None)
 
-        tls = self._tls if address.tls else None
-        _, connection = await loop.create_connection(
-            lambda: UpstreamConnection(free, gone), address.host, address.port, ssl=tls
-        )
-        upstream.open.add(connection)
-        if self._sweep is None:
-            self._sweep = loop.call_later(SWEEP_SECONDS, self._look, loop)
-        return connection
-
-    async def _room(self) -> None:
-        """Wait until some upstream may have one more connection, as long as a connection may take."""
-        if any(upstream.busy < self.limits.connections for upstream in self._upstreams):
-            return
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiting)
+        upstream.opening += 1
         try:
             async with asyncio.timeout(self.limits.connect):
-                await waiting
-        except TimeoutError:
-            raise Outage(Code.UPSTREAM_UNAVAILABLE, "all connections to the upstream are in use") from None
+                _, connection = await loop.create_connection(
+                    lambda: UpstreamConnection(made, free, gone),
+                    address.host,
+                    address.port,
+                    ssl=self._tls if address.tls else None,
+                )
         finally:
-            with contextlib.suppress(ValueError):
-                self._waiting.remove(waiting)
+            upstream.opening -= 1
+        if connection.transport.is_closing():  # it stood for a moment
+            raise ConnectionResetError
+        return connection
 
-    def _wake_one(self) -> None:
-        while self._waiting:
-            waiting = self._waiting.popleft()
+    def _has_room(self, upstream: _Upstream) -> bool:
+        return upstream.busy < self.limits.connections
+
+    async def _freed(self, seconds: float) -> UpstreamConnection | None:
+        """Wait in the queue for a connection that becomes free, or (None) for room for another one."""
+        waiting: asyncio.Future[UpstreamConnection | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        try:
+            await asyncio.wait({waiting}, timeout=max(seconds, 0))
+        finally:
             if not waiting.done():
-                waiting.set_result(None)
-                return
+                self._waiting.remove(waiting)
+        if not waiting.done():
+            raise Outage(Code.UPSTREAM_UNAVAILABLE, "all connections to the upstream are in use")
+        return waiting.result()
+
+    def _wake_one(self, connection: UpstreamConnection | None) -> bool:
+        """Hand a connection, or room for one (None), to whoever waits longest; whether somebody waited."""
+        if not self._waiting:
+            return False
+        self._waiting.popleft().set_result(connection)
+        return True
 
     def _in_order(self, now: float) -> Iterator[_Upstream]:
         """Those that are believed to be up, the least busy first; then the others, the longest rested first."""
         if len(self._upstreams) == 1:
             yield self._upstreams[0]
             return
-        up = [upstream for upstream in self._upstreams if upstream.rests_until <= now]
-        resting = [upstream for upstream in self._upstreams if upstream.rests_until > now]
+        up = [upstream for upstream in self._upstreams if not upstream.rests(now)]
+        resting = [upstream for upstream in self._upstreams if upstream.rests(now)]
         yield from sorted(up, key=lambda upstream: upstream.busy)
         yield from sorted(resting, key=lambda upstream: upstream.rests_until)
 
