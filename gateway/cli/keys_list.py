@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = examples("gateway keys list", "gateway keys list --json", "gateway keys list --config gateway.toml")
 
+_COLUMNS = ("workspace", "issuer", "from", "kid", "alg", "platforms", "state", "signs from", "signs until", "ends")
+
 
 def list_all(config: Config = None, as_json: AsJson = False) -> None:  # noqa: FBT002 - an option's default
     """List the keys of every issuer: from where, which, and what each does: next, signing, verifying, retiring.
@@ -38,22 +40,7 @@ def list_all(config: Config = None, as_json: AsJson = False) -> None:  # noqa: F
     if as_json:
         say_json(found)
         return
-    say_table(
-        (
-            "workspace",
-            "issuer",
-            "from",
-            "kid",
-            "alg",
-            "platforms",
-            "state",
-            "made",
-            "signs from",
-            "signs until",
-            "ends",
-        ),
-        [row for one in found for row in _rows(one)],
-    )
+    say_table(_COLUMNS, [row for one in found for row in _rows(one)])
     complain(*(line for one in found for line in _worries(one)))
 
 

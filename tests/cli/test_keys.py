@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gateway.cli.output import moment
 from keys.files import write_private
 from keys.jwk import generate_signing_key, thumbprint
 from keys.keyring import load_keyring
@@ -148,6 +149,21 @@ class TestList:
         assert found["filed"]["keys"] == [filed]
         table = run("keys", "list").out
         assert all(kid[:20] in table for kid in kids.values())
+
+    def test_every_value_stands_in_its_column(self) -> None:
+        """The table says the same as the JSON: a time is never under another time's heading."""
+        kids = all_made()
+        done("rotate", "own", "--at-once")
+        header, *rows = [line for line in run("keys", "list").out.splitlines() if line.strip()]
+        (row,) = [row for row in rows if kids["own"][:20] in row]
+        (old,) = [key for key in listed()["own"]["keys"] if key["kid"] == kids["own"]]
+        for heading, value in (
+            ("state", "retiring"),
+            ("signs from", moment(old["signs_from"])),
+            ("signs until", moment(old["signs_until"])),
+            ("ends", moment(old["ends_at"])),
+        ):
+            assert row[header.index(heading) :].startswith(value)
 
     def test_b20_no_secret_is_shown(self, configured: Path) -> None:
         """Neither in the table nor as JSON, nor in the effective settings."""
