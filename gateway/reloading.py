@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,9 @@ LOOK_SECONDS = 1.0
 QUIET_SECONDS = 0.25
 """For how long nobody may have written before a configuration is read: half a file can be a good one, with less in it.
 It also is the rest between two reloads, however often somebody asks."""
+
+RETRY_SECONDS = 10.0
+"""How often a broken configuration is read again although no file changed: what broke it may have been the disk."""
 
 _PATIENCE = 20  # times QUIET_SECONDS; a file that is written all the time is read as it is
 _FIXED = (
@@ -117,7 +122,7 @@ class Reloader:
         self._files = files
         self._reloaded = reloaded
         self._asked = asyncio.Event()
-        self._unfinished = False
+        self._again_at = math.inf
 
     def ask(self) -> None:
         """Reload, whether or not a file changed."""
@@ -142,21 +147,20 @@ class Reloader:
         It raises nothing.
         """
         gateway = self._gateway
-        before, keys_before = gateway.configured.settings, _keys(gateway)
         try:
             # Off the loop: a file system that hangs, or a thousand keys, must not make a login wait.
-            if not (asked or self._unfinished or await asyncio.to_thread(self._files.changed)):
+            if not (asked or time.monotonic() >= self._again_at or await asyncio.to_thread(self._files.changed)):
                 return
-            self._unfinished = False
             await self._quiet()
+            before, keys_before = gateway.configured.settings, _keys(gateway)
             settings, waiting = with_fixed(await asyncio.to_thread(self._files.read), before)
             await gateway.take_over(settings)
             self._reloaded()
         except SettingsInvalid as error:
             self._keep(error.problems, asked=asked)
         except GatewayError as error:
-            self._unfinished = True  # nothing is wrong with the files: what is down may be up again
             self._keep((str(error),), asked=asked)
+            self._again_at = 0.0  # nothing is wrong with the files: what is down may be up again
         except Exception as error:  # noqa: BLE001 - whatever it is, logins go on
             self._keep((f"it cannot be used: {type(error).__name__}; the log says where",), asked=asked, cause=error)
         else:
@@ -176,6 +180,7 @@ class Reloader:
             extra = {"problems": list(problems)}
             _log.error("the configuration is broken; the last good one stays", extra=extra, exc_info=cause)
         state.kept(problems)
+        self._again_at = time.monotonic() + RETRY_SECONDS
 
     def _tell(
         self, before: Settings, keys_before: Mapping[str, VerificationKey], waiting: tuple[str, ...], *, asked: bool
@@ -195,6 +200,7 @@ class Reloader:
         if waiting and (asked or waiting != state.waiting):
             _log.warning("only a restart changes these settings", extra={"settings": list(waiting)})
         state.taken_over(waiting)
+        self._again_at = math.inf
 
 
 def with_fixed(settings: Settings, standing: Settings) -> tuple[Settings, tuple[str, ...]]:

@@ -145,6 +145,23 @@ secrets = [{{ id = "inline", secret = "{password[:20]}" }}, {{ id = "{password}"
         assert followed.state.shown()["state"] == "ok"
         assert await followed.status(folder.token("ada", new)) == 200
 
+    async def test_a_disk_that_failed_for_a_moment_is_asked_again(
+        self, followed: Followed, logged: Logged, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A file that could not be read is what it was when it can be read: no change says so, time does."""
+        with monkeypatch.context() as patched:
+            patched.setattr("gateway.reloading.RETRY_SECONDS", 0)
+            patched.setattr(ConfigurationSource, "load", _unreadable)
+            for _ in range(2):
+                await followed.reloader.look(asked=not followed.state.problems)
+        assert followed.state.problems == ("secret: cannot be read",)
+        await followed.reloader.look()
+        assert followed.state.shown()["state"] == "ok"
+        assert [line["level"] for line in logged.lines()] == ["error", "info"]
+        configured = followed.gateway.configured
+        await followed.reloader.look()
+        assert followed.gateway.configured is configured
+
     async def test_a_fault_of_our_own_ends_nothing(
         self, folder: Folder, followed: Followed, logged: Logged, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -162,6 +179,10 @@ secrets = [{{ id = "inline", secret = "{password[:20]}" }}, {{ id = "{password}"
         assert await followed.status(folder.token("ada")) == 200
         await followed.reloader.look(asked=True)
         assert followed.state.shown()["state"] == "ok"
+
+
+def _unreadable(_source: ConfigurationSource, _environ: object) -> None:
+    raise SettingsInvalid(["secret: cannot be read"])
 
 
 async def _down(self: Authenticator) -> None:
