@@ -228,3 +228,20 @@ def echoing() -> Iterator[int]:
         yield upstream.socket.getsockname()[1]
         upstream.shutdown()
         thread.join()
+
+
+def test_an_import_goes_on_over_a_reload(tmp_path: Path) -> None:
+    """A job that the admin listener began is not forgotten by the one that takes its place."""
+    with running_gateway(tmp_path) as server:
+        configuration = Configuration(server, 1)
+        people = "user_id,email\n" + "".join(f"u-{number},u-{number}@example.com\n" for number in range(5000))
+        headers = {"Content-Type": "text/csv"}
+        path, token = "/contacts/imports?match=external_id&apply=true", server.access_token
+        begun = server.request("POST", path, token, headers=headers, body=people.encode(), admin=True)
+        assert begun.status == 202
+        for times in range(1, 4):
+            configuration.hang_up()
+            configuration.in_force(times=times)
+        job = f"/contacts/imports/{begun.json()['id']}"
+        until(lambda: server.admin("GET", job).json()["state"] != "running")
+        assert server.admin("GET", job).json()["created"] == 5000
