@@ -253,6 +253,13 @@ def test_where_nobody_answers(tmp_path: Path) -> None:
     assert "refused" in checked.rows["reachable"]["found"]
 
 
+@pytest.mark.parametrize("url", ["http://a..b.invalid", "http://nowhere.invalid", f"http://{'a' * 70}.invalid"])
+def test_a_host_that_is_none(tmp_path: Path, url: str) -> None:
+    """Whatever a resolver thinks of a name, it is told in a line."""
+    checked = check(url, write_configuration(tmp_path))
+    assert (checked.code, checked.err, checked.named("failed")) == (1, "", {"reachable"})
+
+
 def test_a_server_that_never_answers(tmp_path: Path) -> None:
     """`--timeout` ends the waiting."""
     config = write_configuration(tmp_path)
@@ -282,6 +289,9 @@ def test_the_wrong_keys_are_told_apart_from_a_wrong_gateway(server: Server, tmp_
         (["http://user:password@127.0.0.1"], "password"),
         (["http://127.0.0.1/?a=b"], "behind the path"),
         (["http://127.0.0.1:99999"], "Port"),
+        (["http://[::1"], "Invalid"),
+        (["http://b\u00fccher.example"], "punycode"),
+        (["http://127.0.0.1/a b"], "ASCII"),
         (["http://127.0.0.1", "--timeout", "0"], "--timeout"),
         (["http://127.0.0.1", "--access-token", "a", "--access-token-file", "b"], "two"),
         (["http://127.0.0.1", "--access-token", "a b\n"], "header"),

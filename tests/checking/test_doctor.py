@@ -158,6 +158,12 @@ def test_a_configuration_that_is_wrong(config: Path) -> None:
     assert "all others" in checked.named("not_performed")
 
 
+def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
+    """Named, it has to be there."""
+    checked = doctor(tmp_path / "nowhere.toml")
+    assert (checked.code, checked.named("failed")) == (1, {"configuration", "configuration file"})
+
+
 def test_a_secret_in_the_configuration(config: Path) -> None:
     """A file that holds a secret is for its owner alone; its value is not told."""
     secret = os.urandom(32).hex()

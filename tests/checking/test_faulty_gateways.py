@@ -376,3 +376,36 @@ def test_a_broken_token_that_makes_somebody(tmp_path: Path) -> None:
         found = check(url, config)
     assert found.named("failed") == {"broken: placeholder-undefined"}
     assert found.rows["removed"]["found"].count(",") == 1
+
+
+def test_a_server_that_sends_tokens_back(tmp_path: Path) -> None:
+    """What a refusal holds in place of a code is not repeated; a list without end is cut."""
+
+    def telling(path: str, answered: Answered) -> Answered:
+        if path == "/readyz":
+            checks = {f"check {number}": "x" * 100 for number in range(1000)}
+            return Answered(503, [], json.dumps({"checks": checks}).encode())
+        if path == "/messenger/login" and answered.status == 401:
+            return Answered(401, answered.headers, json.dumps({"code": "eyJhbGciOiJIUzI1NiJ9.e30.AAAA"}).encode())
+        return answered
+
+    found = checked(tmp_path, answer=telling)
+    assert "eyJ" not in found.out
+    assert len(found.rows["ready"]["found"]) < 500
+    assert found.rows["broken: expired"]["found"] == "401"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"contact":' * 5000, b'{"contact": []}', b'{"contact": {"id": 5}}'],
+)
+def test_a_server_that_answers_nonsense(tmp_path: Path, body: bytes) -> None:
+    """No answer of any shape is an accident of ours: the login fails, and what needs it is not performed."""
+
+    def nonsense(path: str, answered: Answered) -> Answered:
+        return Answered(200, [(b"x-contact-id", b"\xff\x01")], body) if path == "/messenger/login" else answered
+
+    found = checked(tmp_path, answer=nonsense)
+    assert (found.code, found.err) == (1, "")
+    assert found.rows["login"]["outcome"] == "failed"
+    assert found.rows["same contact"]["outcome"] == "not_performed"

@@ -53,8 +53,8 @@ def _asked(
     """What the file system says of a folder, or of the nearest one above it that stands."""
     if folder is None:
         return None
-    where = next((path for path in (folder, *folder.absolute().parents) if path.is_dir()), folder)
     try:
+        where = next((path for path in (folder, *folder.absolute().parents) if path.is_dir()), folder)
         return statvfs(where), where
     except OSError as error:
         return error

@@ -22,9 +22,11 @@ def check_folder(path: Path | None) -> Row:
     name, expected = "data folder", "it stands, and nobody else can enter it (0700)"
     if path is None:
         return not_performed(name, expected, "the store is no file", "the server of the database guards its own")
-    if not path.is_dir():
-        return failed(name, expected, f"{path}: there is no such folder", "`gateway db migrate` makes it")
-    mode = stat.S_IMODE(path.stat().st_mode)
+    try:
+        status = path.stat()
+    except OSError as error:
+        return failed(name, expected, f"{path}: {error.strerror}", "`gateway db migrate` makes it")
+    mode = stat.S_IMODE(status.st_mode)
     found, hint = f"{path}: {mode:04o}", f"chmod 700 {path}"
     if mode & _WRITABLE:
         return failed(name, expected, f"{found}: others can write in it", hint)
@@ -46,6 +48,11 @@ def check_private(name: str, paths: Iterable[Path]) -> Row:
     if not good:
         return not_performed(name, expected, "there is none", "nothing to look at, and nothing to do")
     return passed(name, expected, f"{good} file{'s' if good > 1 else ''}")
+
+
+def standing(paths: Iterable[Path]) -> list[Path]:
+    """Those that are there, and those of which this user cannot know."""
+    return [path for path in paths if not _is_missing(path)]
 
 
 def check_configuration_file(path: Path | None, *, holds_secrets: bool) -> Row:
@@ -92,3 +99,13 @@ def _private(path: Path) -> tuple[str, bool] | None:
     if mode & _GROUP:
         return f"{path}: {mode:04o}, its group can read it", False
     return None if os.access(path, os.R_OK) else (f"{path}: {mode:04o}, this user cannot read it", True)
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # whoever looks into it will say so
+        return False
+    return False

@@ -14,7 +14,7 @@ from gateway.checking.local.clock import check_steadiness, check_synchronised, c
 from gateway.checking.local.configuration import check_choices, check_valid
 from gateway.checking.local.database import check_contents, check_log, check_opens
 from gateway.checking.local.disk import check_inodes, check_space
-from gateway.checking.local.files import check_configuration_file, check_folder, check_private
+from gateway.checking.local.files import check_configuration_file, check_folder, check_private, standing
 from gateway.checking.local.issuers import check_issuers, check_keyrings
 from gateway.checking.local.sockets import check_addresses, check_open_files
 from gateway.checking.local.versions import check_versions, floors
@@ -80,7 +80,7 @@ def _rows(installation: Installation, *, deep: bool) -> Iterator[Row]:
 def _store(settings: Settings, database: Path | None, *, deep: bool) -> Iterable[Row]:
     folder = None if database is None else database.parent
     yield check_folder(folder)
-    yield check_private("store file", [] if database is None else _standing(database))
+    yield check_private("store file", [] if database is None else _files(database))
     yield check_space(folder, os.statvfs)
     yield check_inodes(folder, os.statvfs)
     yield check_log(database)  # before the store opens, and tidies up
@@ -92,10 +92,9 @@ def _store(settings: Settings, database: Path | None, *, deep: bool) -> Iterable
         yield not_performed("contents", "no damage, every identifier unique", "it does not open", "mend that first")
 
 
-def _standing(database: Path) -> list[Path]:
+def _files(database: Path) -> list[Path]:
     """The database's files that are there."""
-    files = [database, *(database.with_name(f"{database.name}-{end}") for end in ("wal", "shm"))]
-    return [file for file in files if file.exists()]
+    return standing([database, *(database.with_name(f"{database.name}-{end}") for end in ("wal", "shm"))])
 
 
 def _cores() -> int:

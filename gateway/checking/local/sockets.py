@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import socket
+import time
 from typing import TYPE_CHECKING
 
 from gateway.checking.row import Row, failed, passed, warning
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 PLENTY = 8192
 LEAST = 512
+_PATIENCE = 2.0
 _HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
@@ -63,12 +65,13 @@ def _answer(address: tuple[str, int], family: socket.AddressFamily) -> bytes | N
     """What somebody answers who is asked for his health; None when nobody listens."""
     try:
         with contextlib.closing(socket.socket(family)) as asking:
-            asking.settimeout(2)
+            asking.settimeout(_PATIENCE)
             asking.connect(address)
             received = b""
             with contextlib.suppress(OSError):
                 asking.sendall(_HEALTH)
-                while (chunk := asking.recv(4096)) and len(received) < 65_536:
+                until = time.monotonic() + _PATIENCE
+                while time.monotonic() < until and (chunk := asking.recv(4096)) and len(received) < 65_536:
                     received += chunk
             return received
     except OSError:

@@ -44,7 +44,7 @@ def check_clock(reply: Reply, leeway: float) -> Row:
     text = reply.header("date")
     try:
         date = parsedate_to_datetime(text or "").timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         hint = "let the Date header of the gateway through"
         return not_performed("clock", expected, "no Date that can be read", hint)
     ahead, behind = date - reply.received, reply.sent - (date + _DATE_AGE)

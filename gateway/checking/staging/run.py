@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 CHECKS = 20 + len(CATALOGUE)
 """About how many rows a run has."""
 
+_SHOWN = 400  # characters of what was found
+
 
 def check_gateway(subject: Subject) -> Iterator[Row]:
     """Check the gateway, and remove at the end what that has made."""
@@ -75,7 +77,12 @@ def _timed(name: str, check: Callable[[], Iterable[Row]]) -> Iterator[Row]:
     try:
         for row in check():
             ended = time.monotonic()
-            yield msgspec.structs.replace(row, seconds=ended - began)
+            yield msgspec.structs.replace(row, found=_shortened(row.found), seconds=ended - began)
             began = ended
     except Unreachable as error:
         yield msgspec.structs.replace(failed(name, "an answer", f"none: {error}"), seconds=time.monotonic() - began)
+
+
+def _shortened(text: str) -> str:
+    """What a server says of itself may be as long as it likes."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

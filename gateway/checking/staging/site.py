@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 from functools import cached_property
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 ANSWER_LIMIT = 1024 * 1024
 """Bytes of an answer that are read."""
+
+
+_CODE = re.compile(r"[a-z_]{1,40}")
 
 
 class Unreachable(Exception):
@@ -42,7 +46,7 @@ class Reply(Struct, frozen=True):
         """The JSON object in the body; empty when there is none."""
         try:
             value = msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
 
@@ -55,9 +59,9 @@ class Reply(Struct, frozen=True):
 
     @property
     def code(self) -> str | None:
-        """The refusal's code, wherever it stands."""
+        """The refusal's code, wherever it stands; nothing that could be a token which a server sends back."""
         code = self.header("x-identity-error") or self.member("code")
-        return code if isinstance(code, str) else None
+        return code if isinstance(code, str) and _CODE.fullmatch(code) else None
 
     @property
     def told(self) -> str:
@@ -74,6 +78,8 @@ class Site:
             raise ValueError("a URL to check is http://host:port or https://host, with nothing behind the path")
         if parts.username is not None or parts.password is not None:
             raise ValueError("a URL to check holds no user and no password")
+        if not url.isascii() or not url.isprintable() or " " in url:
+            raise ValueError("a URL to check is in ASCII; a host with other letters has a spelling in it (punycode)")
         self._exact = url
         self._url = url.rstrip("/")
         self.host, self.port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
@@ -134,7 +140,7 @@ class Site:
                         raise Unreachable("the answer does not end")
         except httpcore2.TimeoutException:
             raise Unreachable(f"no answer within {self.timeout:g} s") from None
-        except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
+        except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError, UnicodeError) as error:
             raise Unreachable(_said(error)) from error
         lower = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers)
         return Reply(response.status, lower, bytes(answer), sent, received)
