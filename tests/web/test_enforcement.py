@@ -8,6 +8,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -383,6 +385,69 @@ def test_who_is_blocked_stays_out_with_a_user_hash(gateway: Server) -> None:
     for platform in (None, "web"):
         reply = by_hash(gateway, hash_of("to-block"), platform, user_id="to-block")
         assert (reply.status, reply.code) == (403, "contact_blocked")
+
+
+def test_whose_tokens_are_revoked_stays_out_with_a_user_hash(gateway: Server) -> None:
+    """It does not say when it was made, so it is older than any revocation of the person; others go on."""
+    for user_id in ("to-revoke", "to-stay"):
+        assert by_hash(gateway, hash_of(user_id), user_id=user_id).status == 200
+    command(gateway, "token", "revoke", "--contact", "to-revoke", "-w", "legacy")
+    deadline = time.monotonic() + 60
+    while by_hash(gateway, hash_of("to-revoke"), user_id="to-revoke").status == 200:
+        assert time.monotonic() < deadline
+    for platform in (None, "web"):
+        reply = by_hash(gateway, hash_of("to-revoke"), platform, user_id="to-revoke")
+        assert (reply.status, reply.code) == (401, "token_revoked")
+    assert by_hash(gateway, hash_of("to-stay"), user_id="to-stay").status == 200
+
+
+def test_secrets_of_a_keyring_prove_on_their_platforms_until_they_retire(tmp_path: Path) -> None:
+    """`gateway keys` adds and retires them while the gateway runs, for tokens and for `user_hash` alike."""
+    ring = f"""
+[workspaces.ring]
+[[workspaces.ring.issuers]]
+name = "messenger"
+profile = "intercom"
+user_hash = true
+keyring = "{tmp_path / "keyring.json"}"
+"""
+    (tmp_path / "gateway.toml").write_text(f'[store]\nurl = "sqlite:///{tmp_path / "contacts.db"}"\n{ring}')
+    (tmp_path / "ring-secret").write_text(LEGACY)
+    config = ("--config", str(tmp_path / "gateway.toml"), "-w", "ring")
+    keys = [sys.executable, "-m", "gateway", "keys"]
+    imported = [
+        *keys,
+        "import",
+        "messenger",
+        str(tmp_path / "ring-secret"),
+        "--id",
+        "web",
+        "--platform",
+        "web",
+        *config,
+    ]
+    subprocess.run(imported, check=True, capture_output=True, timeout=120)
+    with running_gateway(tmp_path, others=ring) as server:
+        key = signing_key_from_secret(LEGACY, "web")
+        token = issue_token({"user_id": "user-1"}, key, ttl=600, now=time.time())
+
+        def statuses() -> list[int]:
+            return [
+                reply.status
+                for platform in (None, "web", "ios")
+                for reply in (
+                    login(server, token, platform, "ring"),
+                    login(server, None, platform, "ring", user_id="user-1", user_hash=hash_of("user-1")),
+                )
+            ]
+
+        assert statuses() == [200, 200, 200, 200, 401, 401]
+        subprocess.run(
+            [*keys, "retire", "messenger", "web", "--now", *config], check=True, capture_output=True, timeout=120
+        )
+        deadline = time.monotonic() + 60
+        while 200 in statuses():
+            assert time.monotonic() < deadline
 
 
 def test_a_wrong_user_hash_is_reported_as_a_wrong_token_is(gateway: Server) -> None:
