@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import re
 import signal
@@ -181,13 +182,31 @@ def test_a_worker_that_starts_again_trusts_what_stands_now(tmp_path: Path) -> No
         assert refused_everywhere(server, removed)
 
 
-def test_development_mode_ends_with_its_terminal(tmp_path: Path) -> None:
-    """There SIGHUP is what a terminal says when it is closed."""
-    command = [sys.executable, "-m", "gateway", "serve", "--public", f"127.0.0.1:{free_port()}"]
+def test_development_mode_follows_its_keyrings_and_ends_with_its_terminal(tmp_path: Path) -> None:
+    """There SIGHUP is what a terminal says when it is closed; `gateway keys` reaches it all the same."""
+    port = free_port()
+    command = [sys.executable, "-m", "gateway", "serve", "--public", f"127.0.0.1:{port}"]
     command += ["--admin", f"127.0.0.1:{free_port()}"]
+
+    def gateway(*arguments: str) -> str:
+        run = [sys.executable, "-m", "gateway", *arguments]
+        return subprocess.run(run, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+
+    def logs_in(token: str) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("GET", "/messenger/me", headers={"Authorization": f"Bearer {token}"})
+            return connection.getresponse().status == 200
+
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert b"Development mode" in process.stdout.readline()
+        gateway("keys", "generate", "messenger", "--id", "second")
+        key = signing_key_from_secret(gateway("keys", "export", "messenger", "--private", "second"), kid="second")
+        token = issue_token({"user_id": "user-1"}, key, ttl=600, now=time.time())
+        until(lambda: logs_in(token))
+        gateway("keys", "retire", "messenger", "second", "--now")
+        until(lambda: not logs_in(token))
         process.send_signal(signal.SIGHUP)
         assert process.wait(timeout=30) == -signal.SIGHUP
 
