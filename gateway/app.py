@@ -37,6 +37,7 @@ from gateway.web.admin.lifecycle_api import LifecycleApi
 from gateway.web.admin.merge_api import MergeApi
 from gateway.web.admin.openapi.document import OpenApi
 from gateway.web.admin.rate_limits import RateLimits
+from gateway.web.admin.revocations_api import RevocationsApi
 from gateway.web.admin.search_api import SearchApi
 from gateway.web.admin.visitors_api import VisitorsApi
 from gateway.web.authentication import Authenticator
@@ -221,6 +222,7 @@ def create_admin_app(settings: Settings, authenticator: Authenticator, health: H
         HistoryApi(*shared),
         InspectApi(*shared, authenticator.verifier, resolution_policies(settings)),
         MergeApi(*shared),
+        RevocationsApi(*shared, authenticator.verifier),
         SearchApi(*shared),
         ContactsApi(*shared),
     ]

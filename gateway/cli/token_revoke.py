@@ -13,9 +13,8 @@ from gateway.cli.commands import AsJson, Config, Workspace, examples
 from gateway.cli.configuration import settings_for, workspace_of
 from gateway.cli.output import WRONG_USE, CommandFailed, checked_text, moment, say, say_json, say_table
 from gateway.cli.presented import presented_token
-from gateway.contacts.contact import is_contact_id
 from gateway.contacts.revocation import from_now_on
-from gateway.contacts.revoking import Revoker, lifetimes_of, live_revocations
+from gateway.contacts.revoking import Revoker, is_past, lifetimes_of, live_revocations, person_of, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +34,6 @@ REVOKE_EXAMPLES = examples(
     "gateway token revoke --issued-before 2026-11-26T08:30:00Z",
 )
 REVOCATIONS_EXAMPLES = examples("gateway token revocations", "gateway token revocations --workspace acme --json")
-
-_FUTURE = 60  # seconds; more is a mistake, such as a time in milliseconds, and would lock everybody out
 
 
 def revoke(  # noqa: PLR0913, PLR0917 - a parameter per option
@@ -91,7 +88,7 @@ def revoke(  # noqa: PLR0913, PLR0917 - a parameter per option
 
     revoked = asyncio.run(_with_store(settings, lambda store: store.write(work)))
     if as_json:
-        say_json({"workspace": app_id, "revoked": [_plain(one) for one in revoked]})
+        say_json({"workspace": app_id, "revoked": [plain(one) for one in revoked]})
         return
     for one in revoked:
         say(f"revoked {_words(one)}; {_kept(one)}")
@@ -107,7 +104,7 @@ def revocations(
     app_id = workspace_of(settings, workspace)
     found = asyncio.run(_with_store(settings, lambda store: live_revocations(store, app_id, time.time())))
     if as_json:
-        say_json([_plain(one) for one in found])
+        say_json([plain(one) for one in found])
         return
     say_table(
         ("revoked", "by", "what", "kept until"),
@@ -148,9 +145,7 @@ async def _with_store(settings: Settings, use: Any) -> Any:
 
 
 async def _person(reader: ContactReader, app_id: str, identifier: str) -> Contact:
-    """The record that answers for a contact id or a user_id today."""
-    found = await reader.find(app_id, identifier) if is_contact_id(identifier) else None
-    found = found or await reader.find_by_external_id(app_id, identifier)
+    found = await person_of(reader, app_id, identifier)
     if found is None:
         raise CommandFailed("nobody has this contact id or user_id", hint="`gateway contacts find` knows emails, too")
     return found
@@ -168,20 +163,9 @@ def _time_of(text: str, now: float) -> int:
             seconds = int((named if named.tzinfo else named.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         raise CommandFailed("--issued-before takes now, Unix seconds or ISO 8601", exit_code=WRONG_USE) from None
-    if not 0 <= seconds <= now + _FUTURE:
+    if not is_past(seconds, now):
         raise CommandFailed("--issued-before names no moment of the past", exit_code=WRONG_USE)
     return seconds
-
-
-def _plain(one: Revocation) -> dict[str, Any]:
-    return {
-        "kind": one.kind.value,
-        "subject": one.subject,
-        "issued_before": one.issued_before,
-        "revoked_at": one.revoked_at,
-        "until": one.until,
-        "actor": one.actor,
-    }
 
 
 def _words(one: Revocation) -> str:

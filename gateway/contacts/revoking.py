@@ -7,11 +7,13 @@ nobody knows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from gateway.contacts.contact import is_contact_id
 from gateway.contacts.revocation import (
+    CLOCKS_DIFFER,
     WORKSPACE_DIGEST,
     Revocation,
     RevocationKind,
@@ -113,14 +115,49 @@ class Revoker:
         return told(await self._transaction.find_revocations(workspace, [one.digest for one in made]))
 
 
+async def live_page(
+    reader: ContactReader, workspace: str, *, after: int, limit: int, now: float
+) -> tuple[Sequence[Revocation], int | None]:
+    """What is revoked in a workspace at `now`, oldest first, from behind a `seq`; and the `seq` where the next begins.
+
+    A page may hold fewer than `limit`, for what is dead and of a person's revocation all but the record is left out.
+    """
+    page = await reader.revocations_since(workspace, after, limit=limit)
+    living = [one for one in page if one.until is None or now < one.until]
+    return told(living), page[-1].seq if len(page) == limit else None
+
+
 async def live_revocations(reader: ContactReader, workspace: str, now: float) -> Sequence[Revocation]:
-    """What is revoked in a workspace at `now`, oldest first; of a person's revocation what names the record."""
+    """All pages of `live_page`."""
     found: list[Revocation] = []
-    last = 0
-    while page := await reader.revocations_since(workspace, last, limit=_PAGE):
-        found += [one for one in page if one.until is None or now < one.until]
-        last = page[-1].seq
-    return told(found)
+    after: int | None = 0
+    while after is not None:
+        page, after = await live_page(reader, workspace, after=after, limit=_PAGE, now=now)
+        found += page
+    return found
+
+
+async def person_of(reader: ContactReader, workspace: str, identifier: str) -> Contact | None:
+    """The record that answers for a contact id or a user_id today."""
+    found = await reader.find(workspace, identifier) if is_contact_id(identifier) else None
+    return found or await reader.find_by_external_id(workspace, identifier)
+
+
+def is_past(moment: int, now: float) -> bool:
+    """Whether before a moment something can have been issued; one in milliseconds would lock everybody out."""
+    return 0 <= moment <= now + CLOCKS_DIFFER
+
+
+def plain(revocation: Revocation) -> dict[str, Any]:
+    """A revocation as people and programs are told of it: without its digest."""
+    return {
+        "kind": revocation.kind.value,
+        "subject": revocation.subject,
+        "issued_before": revocation.issued_before,
+        "revoked_at": revocation.revoked_at,
+        "until": revocation.until,
+        "actor": revocation.actor,
+    }
 
 
 def told(revocations: Iterable[Revocation]) -> Sequence[Revocation]:

@@ -124,7 +124,13 @@ def name_a_pair(case: Any, server: Server) -> None:
             case.body[name] = server.admin("POST", "/contacts", {"role": role, "email": email}).json()["id"]
 
 
-LISTS = {"/contacts", "/contacts/search", "/contacts/duplicates", "/contacts/{contact_id}/merge_history"}
+LISTS = {
+    "/contacts",
+    "/contacts/search",
+    "/contacts/duplicates",
+    "/contacts/{contact_id}/merge_history",
+    "/revocations",
+}
 
 
 def first_page(case: Any) -> None:

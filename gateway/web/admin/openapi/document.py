@@ -21,6 +21,7 @@ from gateway.web.admin.openapi.imports import IMPORTS
 from gateway.web.admin.openapi.lifecycle import LIFECYCLE
 from gateway.web.admin.openapi.merges import MERGES
 from gateway.web.admin.openapi.parts import CONTACT_ID, ERROR_LIST, Json, Noun, Operation, path_parameters, refusals
+from gateway.web.admin.openapi.revocations import REVOCATIONS
 from gateway.web.admin.openapi.search import SEARCH
 from gateway.web.admin.openapi.tokens import TOKENS
 from gateway.web.admin.openapi.visitors import VISITORS
@@ -51,6 +52,7 @@ NOUNS: Sequence[Noun] = (
     DATA_ATTRIBUTES,
     VISITORS,
     TOKENS,
+    REVOCATIONS,
     HEALTH,
     _ITSELF,
 )

@@ -12,7 +12,7 @@ from gateway.web.admin.openapi.parts import CONTACT_ID, Noun, Operation, closed,
 _CODE = {"enum": [*(code.value for code in Code), None]}
 _CHECK = closed(
     {
-        "step": {"type": "integer", "description": "of the way of a request: 2 shape to 8 identity"},
+        "step": {"type": "integer", "description": "of the way of a request: 2 shape to 9 revocation"},
         "name": {"type": "string"},
         "outcome": {"enum": list(Outcome)},
         "expected": {"type": "string"},
