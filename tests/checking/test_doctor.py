@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,10 +29,10 @@ from tests.web.conftest import free_port, running_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.checking.conftest import Checked
 
+ROOT = Path(__file__).parents[2]
 MACHINE = {"NTP", "open files", "workers"}
 """What depends on the machine that the tests run on."""
 
@@ -162,6 +164,38 @@ def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
     """Named, it has to be there."""
     checked = doctor(tmp_path / "nowhere.toml")
     assert (checked.code, checked.named("failed")) == (1, {"configuration", "configuration file"})
+
+
+AS_ANOTHER_USER = """
+import os, sys
+from pathlib import Path
+import msgspec
+from gateway.checking.local.run import Installation, check_installation
+from gateway.contacts.database.sqlite import SqliteStore  # what this user cannot import is imported before
+from gateway.settings import load_settings
+
+settings = load_settings(Path("gateway.toml"), {})
+installation = Installation(settings=settings, source="a test", private=(Path("secret").absolute(),))
+os.chmod(".", 0o700 if os.geteuid() == 0 else 0)
+os.chdir("/")
+if os.geteuid() == 0:
+    os.seteuid(65534)
+rows = list(check_installation(installation, deep=False))
+sys.stdout.write(msgspec.json.encode([(row.name, row.outcome) for row in rows]).decode())
+"""
+
+
+def test_as_a_user_who_may_look_at_nothing(config: Path) -> None:
+    """Whoever runs it as the wrong user is told so, row by row; nothing of it is an accident."""
+    program = [sys.executable, "-c", AS_ANOTHER_USER]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(program, cwd=config.parent, env=environ, capture_output=True, text=True, check=False)
+    config.parent.chmod(0o700)
+    assert done.returncode == 0, done.stderr
+    rows = dict(json.loads(done.stdout))
+    failed = {name for name, outcome in rows.items() if outcome == "failed"}
+    assert failed >= {"secret files", "keys", "data folder", "store file", "database"}
+    assert rows["contents"] == "not_performed"
 
 
 def test_a_secret_in_the_configuration(config: Path) -> None:

@@ -75,7 +75,7 @@ def connect(path: Path, *, patience: float = WRITER_PATIENCE) -> apsw.Connection
 
     It waits `patience` seconds for another process to finish writing. Raises `StoreUnusable` and `Outage`.
     """
-    if not path.exists():
+    if inode(path) is None:
         raise StoreUnusable(f"there is no database at {path}: run `gateway db migrate` to make one")
     try:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
