@@ -21,7 +21,8 @@ from keys.destinations import Destinations
 from keys.errors import KeyMaterialError
 from keys.files import load_jwks_file, load_pem_file
 from keys.jwk import key_from_secret
-from keys.keyring import KeyringSource, load_keyring
+from keys.keyring import load_keyring
+from keys.keyring_source import KeyringSource
 from keys.keyset import KeySet
 from keys.last_good import last_good_set
 from keys.remote import Environment, Publisher, RemoteKeySet, Timing
@@ -191,7 +192,7 @@ def _source(settings: Settings, app_id: str, issuer: IssuerSettings, sources: Ke
     if issuer.jwks_url is not None or issuer.discovery:
         return sources.remote(app_id, issuer, settings.keys.folder)
     if issuer.keyring is not None:
-        return KeyringSource(_keyring(issuer.name, issuer.keyring), time.time)
+        return KeyringSource(_keyring(issuer.name, issuer.keyring), time.time, issuer.keyring)
     return KeySet(_keys(issuer))
 
 

@@ -12,7 +12,6 @@ means that nobody has said so yet. Every change raises `version`, which a rotati
 
 from __future__ import annotations
 
-import math
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -23,10 +22,9 @@ from msgspec import Struct
 from keys.errors import KeyMaterialError
 from keys.files import read_private
 from keys.jwk import HMAC, key_from_jwk, key_from_secret, signing_key_from_pem, signing_key_from_secret, thumbprint
-from keys.keyset import KeyHealth, KeySet, Standing
+from keys.keyset import KeySet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from keys.jwk import SigningKey, VerificationKey
@@ -138,65 +136,6 @@ class Keyring(Struct, frozen=True, forbid_unknown_fields=True):
     def public_jwks(self, now: float) -> dict[str, Any]:
         """The public halves of the keys that verify (RFC 7517 section 5); a shared secret has none (R11)."""
         return {"keys": [entry.signing_key().public_jwk() for entry in self.published(now)]}
-
-
-class KeyringSource(Standing):
-    """A keyring as the keys of an issuer (`KeySource`); which of them verify is decided at each look-up.
-
-    With no key left, every token meets an outage and none a verdict: whoever removed the last one may have done so
-    because it leaked, and the keys that were trusted before must not come back.
-    """
-
-    def __init__(self, keyring: Keyring, clock: Callable[[], float]) -> None:
-        self.keyring = keyring
-        self._clock = clock
-        self._good_until: float
-        self._public: dict[str, Any]
-        self._withdrawn = 0
-        self._set = self._published(clock())
-
-    @property
-    def withdrawn(self) -> int:  # type: ignore[override]  # here it depends on the time
-        """How many keys have ended since this was made."""
-        self._now()
-        return self._withdrawn
-
-    @property
-    def keys(self) -> Sequence[VerificationKey]:
-        """The keys that verify now."""
-        return self._now().keys
-
-    def find(self, kid: str | None) -> Sequence[VerificationKey]:
-        """The key with this exact kid, or every one when the token names none."""
-        return self._now().find(kid)
-
-    async def seek(self, kid: str | None) -> Sequence[VerificationKey]:
-        """Nobody else can be asked; `KeysUnavailable` when no key is left."""
-        return await self._now().seek(kid)
-
-    def health(self) -> KeyHealth:
-        """A keyring is as fresh as its configuration."""
-        return KeyHealth(source="keyring", keys=len(self.keys), state="fresh" if self.keys else "none")
-
-    def public_jwks(self) -> dict[str, Any]:
-        """What may be published now, as a JWK set: nothing of a shared secret, which has no public half (R11)."""
-        self._now()
-        return self._public
-
-    def _now(self) -> KeySet:
-        now = self._clock()
-        if now >= self._good_until:
-            before = len(self._set.keys)
-            self._set = self._published(now)
-            self._withdrawn += before - len(self._set.keys)
-        return self._set
-
-    def _published(self, now: float) -> KeySet:
-        """The keys that verify at a moment, and until when these are all."""
-        entries = self.keyring.published(now)
-        self._good_until = min((entry.ends_at for entry in entries if entry.ends_at is not None), default=math.inf)
-        self._public = {"keys": []} if self.keyring.holds_secrets else self.keyring.public_jwks(now)
-        return KeySet(entry.verification_key() for entry in entries)
 
 
 def load_keyring(path: Path) -> Keyring:

@@ -13,7 +13,8 @@ from gateway.cli.configuration import settings_for
 from gateway.cli.keyrings import plain_key
 from gateway.cli.output import complain, moment, say_json, say_table
 from gateway.trust import trusted_issuers
-from keys.keyring import KeyringSource, KeyState
+from keys.keyring import KeyState
+from keys.keyring_source import KeyringSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from keys.jwk import HMAC
-from keys.keyring import KeyringSource
+from keys.keyring_source import KeyringSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -11,7 +11,8 @@ import pytest
 from keys.errors import KeyMaterialError, KeysUnavailable
 from keys.files import write_private
 from keys.jwk import key_from_jwk, public_jwk, signing_key_from_pem, thumbprint
-from keys.keyring import Keyring, KeyringEntry, KeyringSource, KeyState, encode_keyring, load_keyring
+from keys.keyring import Keyring, KeyringEntry, KeyState, encode_keyring, load_keyring
+from keys.keyring_source import KeyringSource
 from keys.rotation import new_material
 from tests.awaited import at_once
 from tests.keys.conformance_key_source import KeySourceConformance
@@ -250,3 +251,57 @@ def test_who_remembers_a_token_hears_that_its_key_ended() -> None:
         clock.now = NOW + after
         seen.append(source.withdrawn)
     assert seen == [0, 0, 1, 1, 2, 2]
+
+
+class TestFollowing:
+    """A source follows its file, once a second."""
+
+    def test_what_another_process_changed(self, tmp_path: Path) -> None:
+        """Within a second a new key verifies and one that went does not; who remembers its tokens hears of it."""
+        clock, path = Clock(), tmp_path / "keyring.json"
+        first, second = secret("a"), secret("b", SECRET[::-1])
+        write_private(path, encode_keyring(Keyring(1, (first,))))
+        source = KeyringSource(load_keyring(path), clock, path)
+        write_private(path, encode_keyring(Keyring(2, (first, second))))
+        clock.now += 1
+        assert [key.kid for key in source.keys] == ["a", "b"]
+        assert source.withdrawn == 0
+        write_private(path, encode_keyring(Keyring(3, (second,))))
+        assert source.find("a")  # nobody looks twice in a second
+        clock.now += 1
+        assert source.withdrawn == 1
+        assert source.find("a") == ()
+
+    def test_another_secret_under_the_same_id(self, tmp_path: Path) -> None:
+        """The old one went, though its id is there: tokens that it verified are not remembered."""
+        clock, path = Clock(), tmp_path / "keyring.json"
+        write_private(path, encode_keyring(Keyring(1, (secret("a"),))))
+        source = KeyringSource(load_keyring(path), clock, path)
+        write_private(path, encode_keyring(Keyring(2, (secret("a", SECRET[::-1]),))))
+        clock.now += 1
+        assert source.withdrawn == 1
+        assert source.find("a")[0].material == SECRET[::-1].encode()
+
+    def test_b24_a_file_that_cannot_be_used_changes_nothing(self, tmp_path: Path) -> None:
+        """Broken, readable by others, gone: what was trusted stays; as soon as it is mended it counts again."""
+        clock, path = Clock(), tmp_path / "keyring.json"
+        good = encode_keyring(Keyring(1, (secret("a"),)))
+        write_private(path, good)
+        source = KeyringSource(load_keyring(path), clock, path)
+
+        def kids() -> list[str | None]:
+            clock.now += 1
+            return [key.kid for key in source.keys]
+
+        write_private(path, good[:-20])
+        assert kids() == ["a"]
+        write_private(path, encode_keyring(Keyring(2, (secret("b"),))))
+        path.chmod(0o644)
+        assert kids() == ["a"]
+        path.chmod(0o600)
+        assert kids() == ["b"]
+        path.unlink()
+        assert kids() == ["b"]
+        write_private(path, encode_keyring(Keyring(3)))
+        assert kids() == []
+        assert source.health().state == "none"

@@ -10,7 +10,11 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.identity.issuing import issue_token
+from gateway.settings import settings_from
+from gateway.trust import trusted_issuers
 from keys.keyring import load_keyring
+from keys.keyring_file import change_keyring
+from keys.rotation import removed
 from tests.keyrings import add_key
 from tests.web.conftest import command, running_gateway
 
@@ -131,3 +135,15 @@ def test_b24_a_keyring_that_others_may_read_now(server: Server) -> None:
         for entry in load_keyring(server.folder / file).keys:
             assert entry.material.strip() not in server.log()
             assert "PRIVATE KEY" not in server.log()
+
+
+def test_an_application_that_embeds_the_verifier(tmp_path: Path) -> None:
+    """It reads its configuration once, and hears of a rotation and of a leaked key's end all the same."""
+    first = add_key(tmp_path / "messenger.json", "HS256", "first")
+    tables = {"name": "messenger", "profile": "intercom", "keyring": str(tmp_path / "messenger.json")}
+    (issuer,) = trusted_issuers(settings_from({"workspaces": {"acme": {"issuers": [tables]}}}, {}))
+    add_key(tmp_path / "messenger.json", "HS256", "second")
+    until(["first", "second"], lambda: [key.kid for key in issuer.keys.keys])
+    change_keyring(tmp_path / "messenger.json", lambda keyring: removed(keyring, first.kid, int(time.time())))
+    until(["second"], lambda: [key.kid for key in issuer.keys.find(None)])
+    assert issuer.keys.withdrawn == 1
