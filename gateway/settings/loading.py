@@ -12,6 +12,7 @@ from gateway.errors import SettingsInvalid
 from gateway.settings.fields import OF_TABLE, place
 from gateway.settings.layers import named_files, read_environment_layer, read_file_layer
 from gateway.settings.model import Settings
+from keys.destinations import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,9 +70,12 @@ def files_of(file_layer: Mapping[str, Any], environ: Mapping[str, str]) -> froze
 
 
 def masked(settings: Settings) -> dict[str, Any]:
-    """The effective settings as plain values, secrets masked, also the password inside a store's URL."""
+    """The effective settings as plain values, secrets masked: a store's password and a key set's query among them."""
     shown = settings.model_dump(mode="json")
     shown["store"]["url"] = without_password(settings.store.url)
+    for issuer in (issuer for workspace in shown["workspaces"].values() for issuer in workspace["issuers"]):
+        if issuer["jwks_url"] is not None:
+            issuer["jwks_url"] = shown_url(issuer["jwks_url"])
     return shown
 
 

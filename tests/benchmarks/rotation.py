@@ -122,6 +122,11 @@ class Load:
             thread.start()
         return threads
 
+    def told(self, minute: int) -> str:
+        """What a minute has seen so far."""
+        with self._lock:
+            return str(self.tallies[minute])
+
     def _connection(self, until: float) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=30)
         last = ""
@@ -237,6 +242,20 @@ def _await_ready(server: Server) -> None:
     raise RuntimeError("the gateway is never ready")
 
 
+def _wait_until(moment: float) -> float:
+    """Wait, and return for how many seconds in all the machine stood still meanwhile (3 s or more at a time).
+
+    A paused machine breaks connections that no gateway could have saved: whoever reads the result should know.
+    """
+    stood_still = 0.0
+    while (now := time.time()) < moment:
+        nap = min(0.2, moment - now)
+        time.sleep(nap)
+        late = time.time() - now - nap
+        stood_still += late if late >= 3 else 0
+    return stood_still
+
+
 def main() -> int:
     """Run, print a line a minute, and say in the exit code whether every good token was let in."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -256,12 +275,11 @@ def main() -> int:
             threads = load.run(end)
             counted = 0
             for minute in range(options.minutes):
-                time.sleep(max(schedule.start + (minute + 1) * 60 - time.time(), 0))
+                stood_still = _wait_until(schedule.start + (minute + 1) * 60)
                 down = schedule.phase(schedule.start + minute * 60 + UP).name
                 so_far = fetches.value
-                print(
-                    f"minute {minute + 1} (then {down}): {load.tallies[minute]}; {so_far - counted} fetches", flush=True
-                )
+                line = f"minute {minute + 1} (then {down}): {load.told(minute)}; {so_far - counted} fetches"
+                print(line + (f"; THE MACHINE STOOD STILL for {stood_still:.0f} s" if stood_still else ""), flush=True)
                 counted = so_far
             for thread in threads:
                 thread.join()

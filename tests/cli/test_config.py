@@ -60,6 +60,10 @@ jwks_url = "https://login.acme.invalid/jwks.json?key=s3cret"
         "acme: trusts login: ES256, keys published at https://login.acme.invalid/jwks.json?...",
         "the configuration is good",
     ]
+    assert (
+        'workspaces.acme.issuers[0].jwks_url = "https://login.acme.invalid/jwks.json?..."' in run("config", "show").out
+    )
+    assert "s3cret" not in run("config", "show", "--json").out
 
 
 def test_check_of_a_bad_configuration(config: Path) -> None:
