@@ -2,8 +2,9 @@
 
 A process counts in memory, and a task adds what came together to the store every few seconds and at the end, so a
 request costs an addition and no write. Several processes add up. A store that fails takes nothing away: what was not
-kept is offered again, under the day on which it was counted. Memory is bounded, for workspaces, platforms and codes are
-closed sets and days older than `KEPT_DAYS` are dropped. A count says nothing about a person.
+kept is offered again, under the day on which it was counted; a process that is killed loses its last seconds. Memory
+is bounded, for workspaces, platforms and codes are closed sets and days older than `KEPT_DAYS` are dropped. A count says
+nothing about a person.
 """
 
 from __future__ import annotations
@@ -143,5 +144,7 @@ class EnforcementCounter:
                 _log.warning(
                     "the store does not take counts now; they are kept for later", extra={"reason": str(error)}
                 )
+            except Exception:  # noqa: BLE001 - whatever it is, the counts that come later must not be lost with it
+                _log.exception("counts could not be brought into the store")
             if last:
                 return
