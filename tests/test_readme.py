@@ -228,7 +228,7 @@ def test_the_table_of_addresses(tmp_path: Path) -> None:
             method, _, path = one.rpartition(" ")
             told.setdefault(listener, set()).add(f"{method or 'any'} {path}")
     decided = {
-        f"{method} {ending.path.decode().replace('acme', '{app_id}')}"
+        f"{method} {re.sub('/(web|ios|android)$', '/{platform}', ending.path.decode().replace('acme', '{app_id}'))}"
         for ending in gateway.decision.endings.values()
         for method in ([method.decode() for method in ending.methods] if ending.methods else ["any"])
     }

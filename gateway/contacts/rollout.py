@@ -3,8 +3,8 @@
 A process counts in memory, and a task adds what came together to the store every few seconds and at the end, so a
 request costs an addition and no write. Several processes add up. A store that fails takes nothing away: what was not
 kept is offered again, under the day on which it was counted; a process that is killed loses its last seconds. Memory
-is bounded, for workspaces, platforms and codes are closed sets and days older than `KEPT_DAYS` are dropped. A count says
-nothing about a person.
+is bounded, for workspaces, platforms and codes are closed sets and days older than `KEPT_DAYS` are dropped. A count
+says nothing about a person.
 """
 
 from __future__ import annotations
