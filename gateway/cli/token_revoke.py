@@ -32,6 +32,7 @@ REVOKE_EXAMPLES = examples(
     "gateway token revoke --contact user-1                       signed out everywhere",
     "gateway token revoke --issued-before now --issuer messenger   after a leak",
     "gateway token revoke --issued-before 2026-11-26T08:30:00Z",
+    "gateway token revoke --contact user-1 --lift                taken back",
 )
 REVOCATIONS_EXAMPLES = examples("gateway token revocations", "gateway token revocations --workspace acme --json")
 
@@ -52,6 +53,7 @@ def revoke(  # noqa: PLR0913, PLR0917 - a parameter per option
     issuer: Annotated[
         str | None, typer.Option("--issuer", help="Of this issuer alone, by name.", show_default=False)
     ] = None,
+    lift: Annotated[bool, typer.Option("--lift", help="Take back what the same options revoked.")] = False,  # noqa: FBT002
     workspace: Workspace = None,
     config: Config = None,
     as_json: AsJson = False,  # noqa: FBT002 - an option's default
@@ -59,8 +61,8 @@ def revoke(  # noqa: PLR0913, PLR0917 - a parameter per option
     """Revoke tokens: one, those with an id, a person's, or all that were issued before a moment.
 
     A running gateway refuses them from the next request on, every other one within a second. A person who signs in
-    again gets a newer token, which passes. A token without iat counts as issued before. With --contact,
-    --issued-before tells the moment; else it is now.
+    again gets a newer token, which passes. A token without iat counts as issued before, so where tokens have none, a
+    person stays out until --lift. With --contact, --issued-before tells the moment; else it is now.
     """
     _check_asked(token, jti, contact, issued_before, issuer)
     now = time.time()
@@ -77,7 +79,7 @@ def revoke(  # noqa: PLR0913, PLR0917 - a parameter per option
     presented = None if token is None else presented_token(token)
 
     async def work(transaction: ContactTransaction) -> Sequence[Revocation]:
-        revoker = Revoker(transaction, app_id, lifetimes_of(issuers), actor="command", now=now)
+        revoker = Revoker(transaction, app_id, lifetimes_of(issuers), actor="command", now=now, lift=lift)
         if presented is not None:
             return await revoker.token(presented, issuers)
         if jti is not None:
@@ -87,11 +89,13 @@ def revoke(  # noqa: PLR0913, PLR0917 - a parameter per option
         return await revoker.issued_before(before, issuer)
 
     revoked = asyncio.run(_with_store(settings, lambda store: store.write(work)))
+    if not revoked:
+        raise CommandFailed("nothing is revoked by that", hint="`gateway token revocations` lists what is")
     if as_json:
-        say_json({"workspace": app_id, "revoked": [plain(one) for one in revoked]})
+        say_json({"workspace": app_id, "lifted" if lift else "revoked": [plain(one) for one in revoked]})
         return
     for one in revoked:
-        say(f"revoked {_words(one)}; {_kept(one)}")
+        say(f"lifted the revocation of {_words(one)}" if lift else f"revoked {_words(one)}; {_kept(one)}")
 
 
 def revocations(

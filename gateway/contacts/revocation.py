@@ -91,6 +91,9 @@ class RevocationWriter(RevocationReader, Protocol):
         Of two with the same digest, what refuses more stands: the later `issued_before`, the later `until`.
         """
 
+    async def lift_revocations(self, workspace_id: str, digests: Sequence[bytes]) -> Sequence[Revocation]:
+        """Take back the revocations with these digests and return them; subscribers hear `EVERYTHING`, if any stood."""
+
     async def forget_revocations(self, workspace_id: str, *, now: int) -> int:
         """Forget what concerns no living token any more; return how many that were."""
 

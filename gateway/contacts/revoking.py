@@ -39,9 +39,12 @@ _PAGE = 1000
 
 
 class Revoker:
-    """Revokes in one transaction and workspace; each step returns what stands now for what was asked."""
+    """Revokes in one transaction and workspace; each step returns what stands now for what was asked.
 
-    def __init__(
+    With `lift` each step takes back what it would else revoke, whenever that was, and returns what stood.
+    """
+
+    def __init__(  # noqa: PLR0913 - where, for how long, who, when, and which way
         self,
         transaction: ContactTransaction,
         workspace: str,
@@ -49,10 +52,12 @@ class Revoker:
         *,
         actor: str,
         now: float,
+        lift: bool = False,
     ) -> None:
         self._transaction = transaction
         self._lifetimes = lifetimes
         self._now = now
+        self._lift = lift
         self._blank = Revocation(
             workspace_id=workspace, kind=RevocationKind.TOKEN, digest=b"", revoked_at=int(now), actor=actor
         )
@@ -110,9 +115,11 @@ class Revoker:
         return await self._stand([made])
 
     async def _stand(self, made: Sequence[Revocation]) -> Sequence[Revocation]:
+        workspace, digests = self._blank.workspace_id, [one.digest for one in made]
+        if self._lift:
+            return told(await self._transaction.lift_revocations(workspace, digests))
         await keep_revocations(self._transaction, made, now=int(self._now))
-        workspace = self._blank.workspace_id
-        return told(await self._transaction.find_revocations(workspace, [one.digest for one in made]))
+        return told(await self._transaction.find_revocations(workspace, digests))
 
 
 async def live_page(

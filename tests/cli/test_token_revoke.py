@@ -113,6 +113,29 @@ def test_everything_before_a_moment() -> None:
     assert verdict(own) == "token_revoked"
 
 
+def test_what_was_revoked_can_be_lifted(development: Path, log_in: Callable[..., str]) -> None:
+    """By the options that revoked it, whenever that was; a second time there is nothing to lift."""
+    del development
+    log_in("--user-id", "user-1")
+    token = issued("--user-id", "user-1", "--no-exp", "--claim", "jti=t-1")
+    for options in (
+        ("--token", token),
+        ("--jti", "t-1", "--issuer", "messenger"),
+        ("--contact", "user-1"),
+        ("--issued-before", "now", "--issuer", "messenger"),
+        ("--issued-before", "now"),
+    ):
+        (line,) = revoked(*options)
+        assert line["until"] is None
+        assert verdict(token) == "token_revoked"
+        lifted = run("token", "revoke", *options, "--lift", "--json")
+        assert lifted.json()["lifted"] == [line]
+        assert verdict(token) is None
+        again = run("token", "revoke", *options, "--lift")
+        assert (again.code, again.error) == (1, "nothing is revoked by that")
+    assert run("token", "revocations", "--json").json() == []
+
+
 @pytest.mark.usefixtures("development")
 def test_twice_is_once() -> None:
     """The second time says the same."""

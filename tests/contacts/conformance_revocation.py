@@ -369,6 +369,28 @@ class RevocationMemoryConformance:
         assert revocations.of(WORKSPACE).size == 3
         revocations.close()
 
+    async def test_what_is_lifted_is_lifted_everywhere(self, store: ContactStore, other: ContactStore) -> None:
+        """In this memory at the next question, in another one as soon as it is heard; what stays revoked, stays."""
+        here, there = await opened(store), await opened(other)
+        stays = revocation(jti_digest("messenger", "t-2"), kind=RevocationKind.JTI)
+        await keep(store, revocation(token_digest(TOKEN)), stays)
+        who, still = principal("u-1"), principal("u-2", token_id="t-2")
+        await asked(here, who, refused=True)
+        await until(lambda: there.of(WORKSPACE).heard > 0)
+        await asked(there, who, refused=True)
+        heard = there.of(WORKSPACE).heard
+        digests = [token_digest(TOKEN), os.urandom(32)]
+        lifted = await do(store, lambda transaction: transaction.lift_revocations(WORKSPACE, digests))
+        assert [one.digest for one in lifted] == digests[:1]
+        await asked(here, who, refused=False)
+        await until(lambda: there.of(WORKSPACE).heard > heard)
+        for revocations in (here, there):
+            await asked(revocations, who, refused=False)
+            with pytest.raises(Refusal):
+                await revocations.check_token(still, b"another.token.s")
+            revocations.close()
+        assert await do(store, lambda transaction: transaction.lift_revocations("other", [stays.digest])) == []
+
     async def test_what_is_dead_is_purged_here_and_there(self, store: ContactStore) -> None:
         """By the given clock, at a slow interval, without any write of anybody; for ever stays for ever."""
         clock = Clock()

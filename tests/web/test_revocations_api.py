@@ -41,6 +41,17 @@ def test_one_token(server: Server) -> None:
     assert token.encode() not in server.log().encode()
 
 
+def test_what_was_revoked_can_be_lifted(server: Server) -> None:
+    """By the body that revoked it; the next request passes again, and a second time there is nothing to lift."""
+    token = server.token("api-lifted")
+    line = revoked(server, kind="token", token=token)
+    assert server.login(token).code == "token_revoked"
+    assert revoked(server, kind="token", token=token, lift=True) == line
+    assert server.login(token).status == 200
+    again = server.admin("POST", "/revocations", {"kind": "token", "token": token, "lift": True})
+    assert again.json() == {"type": "list", "data": []}
+
+
 def test_a_jti_a_person_an_issuer(server: Server) -> None:
     """Each kind, on tokens that the gateway remembers."""
     by_id = server.token("api-jti", jti="api-1")
@@ -100,6 +111,7 @@ def test_the_list_comes_in_pages(tmp_path: Path) -> None:
         ({"kind": "workspace", "issued_before": True}, 400, "issued_before"),
         ({"kind": "workspace", "issued_before": "now"}, 400, "issued_before"),
         ({"kind": "workspace", "issued_before": 1.5}, 400, "issued_before"),
+        ({"kind": "workspace", "issued_before": 1, "lift": "true"}, 400, "lift"),
     ],
     ids=str,
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.contacts.database.changes import ALL_CHANGED
 from gateway.contacts.database.fetching import Fetching
 from gateway.contacts.database.rows import check_storable
 from gateway.contacts.revocation import REVOCATIONS, Revocation, RevocationKind, merged
@@ -62,6 +63,15 @@ class SqlRevocationWriter(SqlRevocationReader):
         await self._fetch(_INSERT, *row)
         self.changed.append((revocation.workspace_id, REVOCATIONS))
         return True
+
+    async def lift_revocations(self, workspace_id: str, digests: Sequence[bytes]) -> Sequence[Revocation]:
+        """See `RevocationWriter.lift_revocations`. What is gone has no `seq` to be read by, so all is read anew."""
+        lifted = await self.find_revocations(workspace_id, digests)
+        for one in lifted:
+            await self._fetch(_FORGET_ONE, workspace_id, one.digest.hex())
+        if lifted:
+            self.changed.append(ALL_CHANGED)
+        return lifted
 
     async def forget_revocations(self, workspace_id: str, *, now: int) -> int:
         """See `RevocationWriter.forget_revocations`. What is dead refuses nobody, so nobody needs to hear of it."""

@@ -2,7 +2,8 @@
 
 `POST` takes what is to be revoked by its `kind`: a `token`, a `jti` of an issuer, a `contact`, or what an `issuer` or
 the whole `workspace` issued before a moment, which is now unless `issued_before` says another one. The answer is what
-stands now. Asking twice is asking once. No answer names a token: what is kept is a digest.
+stands now. Asking twice is asking once; `lift` takes back what the same body revoked, and answers what that was. No
+answer names a token: what is kept is a digest.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class RevocationsApi(AdminEndpoints):
         kind, now = _kind(body), self.clock()
         issuers = self._verifier.issuers(workspace)
         lifetimes = lifetimes_of(issuers)
-        moment = _moment(body, now)
+        moment, lift = _moment(body, now), _lift(body)
         token = _text(body, "token") if kind is RevocationKind.TOKEN else ""
         jti = _text(body, "jti") if kind is RevocationKind.JTI else ""
         contact = _text(body, "id") if kind is RevocationKind.CONTACT else ""
@@ -84,7 +85,7 @@ class RevocationsApi(AdminEndpoints):
 
         async def work(transaction: ContactTransaction) -> Sequence[Revocation]:
             actor = f"access_token:{request.user.id}"
-            revoker = Revoker(transaction, workspace, lifetimes, actor=actor, now=now)
+            revoker = Revoker(transaction, workspace, lifetimes, actor=actor, now=now, lift=lift)
             if kind is RevocationKind.TOKEN:
                 return await revoker.token(token.encode().strip(), issuers)
             if kind is RevocationKind.JTI:
@@ -130,6 +131,13 @@ def _moment(body: Mapping[str, Any], now: float) -> int:
     if not is_past(value, now):
         raise AdminError(422, "parameter_invalid", "issued_before names no moment of the past", field="issued_before")
     return value
+
+
+def _lift(body: Mapping[str, Any]) -> bool:
+    value = body.get("lift", False)
+    if isinstance(value, bool):
+        return value
+    raise AdminError(400, "parameter_invalid", "lift must be true or false", field="lift")
 
 
 def _after(request: Request) -> int:

@@ -22,14 +22,16 @@ _REVOCATION = closed(
 )
 _TEXT = {"type": "string", "minLength": 1}
 _BEFORE = nullable("integer", minimum=0, description="Unix seconds, none of the future; now, unless it is given")
+_LIFT = {"type": "boolean", "description": "take back what the same body revoked; the answer is what that was"}
 _NEXT = closed({"per_page": {"type": "integer"}, "starting_after": {"type": "string"}})
 _PAGES = closed({"type": {"const": "pages"}, "per_page": {"type": "integer"}, "next": {"anyOf": [_NULL, _NEXT]}})
 
 
 def _asked(kind: str, **members: Any) -> dict[str, Any]:
-    """What a body of a kind holds; `issued_before` may be left out."""
+    """What a body of a kind holds; `issued_before` and `lift` may be left out."""
     required = ["kind", *(name for name in members if name != "issued_before")]
-    return {"type": "object", "properties": {"kind": {"const": kind}, **members}, "required": required}
+    properties = {"kind": {"const": kind}, **members, "lift": _LIFT}
+    return {"type": "object", "properties": properties, "required": required}
 
 
 REVOCATIONS = Noun(
