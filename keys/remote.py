@@ -303,7 +303,8 @@ class RemoteKeySet:
         kept = KeySet(published.keys)
         if any(key not in kept.keys for key in self._keys.keys):
             self.withdrawn += 1
-        if published.exposed and (self._set is None or self._set.left_out != published.left_out):
+        is_news = self._set is None or self._set.left_out != published.left_out
+        if published.exposed and is_news and self._keeper is not None:
             told = {"issuer": self._publisher.name, "exposed": published.exposed}
             _log.error("a published key set holds secrets: whoever reads it can sign", extra=told)
         self._set, self._keys = published, kept
@@ -311,12 +312,13 @@ class RemoteKeySet:
     def _land(self, error: str | None) -> None:
         """Note how a fetch ended. One that a token paid for changes nothing in the schedule when it fails."""
         told = {"issuer": self._publisher.name, "reason": error}
+        is_kept = self._keeper is not None  # else a command asks, which tells what it wants to
         if error is None:
-            if self._failures:
+            if self._failures and is_kept:
                 _log.warning("a key set is fetched again", extra={"issuer": self._publisher.name})
             self._failures = 0
         elif self._env.now() >= self._scheduled_at:
-            if not self._failures:
+            if not self._failures and is_kept:
                 _log.warning("a key set cannot be fetched; the last good one serves, if there is one", extra=told)
             back_off = min(2.0 ** min(self._failures, 16), LONGEST_BACK_OFF)
             self._failures += 1

@@ -110,9 +110,12 @@ async def _check_signature(
         allowed = True
     if allowed:
         named = "no kid, so each key is tried" if token.key_id is None else _quoted(token.key_id)
-        enabled = [key for key in issuer.keys.keys if is_enabled(key, platform)]
-        with report.check(5, "key", _one_of(key.kid or "a key without kid" for key in enabled), named):
-            keys = await choose_keys(token, issuer, platform)
+        with report.check(5, "key", "", named) as checking:
+            try:
+                keys = await choose_keys(token, issuer, platform)
+            finally:  # only now is at hand what the issuer publishes
+                enabled = [key for key in issuer.keys.keys if is_enabled(key, platform)]
+                checking.expected = _one_of(key.kid or "a key without kid" for key in enabled)
     if keys is not None:
         with report.check(6, "signature", f"made with a key of {issuer.name}") as checking:
             signed = verify_signature(token, keys)
@@ -147,10 +150,10 @@ class _Checking:
     """A check under way, as a block: it passed, or failed with the `Refusal` or `Outage` that the block raises."""
 
     def __init__(self, report: _Report, step: int, name: str, expected: str, found: str) -> None:
+        self.expected = expected
         self.found = found
         self._report = report
         self._place = step, name
-        self._expected = expected
 
     def __enter__(self) -> Self:
         return self
@@ -158,7 +161,7 @@ class _Checking:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
         if error is not None and not isinstance(error, Refusal | Outage):
             return False
-        self._report.add(*self._place, self._expected, self.found, error)
+        self._report.add(*self._place, self.expected, self.found, error)
         return error is not None
 
 
@@ -174,7 +177,7 @@ class _Report:
         return any(check.code is not None for check in self._checks.values())
 
     def check(self, step: int, name: str, expected: str, found: str = "") -> _Checking:
-        """The check that the block performs; the block may say more of what it found."""
+        """The check that the block performs; the block may say more of what it expects and found."""
         return _Checking(self, step, name, expected, found)
 
     def add(self, step: int, name: str, expected: str, found: str, error: Refusal | Outage | None = None) -> None:

@@ -8,6 +8,8 @@ import contextlib
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -333,3 +335,29 @@ def test_the_middleware_keeps_and_closes_its_sets(tmp_path: Path, issuer: JwksSe
             assert (unknown.status_code, unknown.json()["code"]) == (401, "kid_unknown")
         assert not authenticator.is_open
         assert authenticator.verifier.issuer("remote", "login").keys._keeper is None  # type: ignore[attr-defined]
+
+
+def test_inspection_asks_the_publisher(tmp_path: Path, issuer: JwksServer) -> None:
+    """`token inspect` fetches what it needs: it names the published keys, and tells an outage from an unknown kid."""
+    issuer.publish(key := signing("published"), path=PUBLISHED)
+    config = tmp_path / "gateway.toml"
+    config.write_text(f'[store]\nurl = "sqlite:///{tmp_path / "contacts.db"}"\n' + remote_workspace(issuer, tmp_path))
+
+    def inspected(presented: str) -> tuple[dict[str, Any], str]:
+        arguments = ("token", "inspect", presented, "--workspace", "remote", "--json", "--config", str(config))
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", *arguments], capture_output=True, text=True, timeout=120, check=False
+        )
+        checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+        return checks["key"], done.stderr
+
+    check, complaints = inspected(token(key))
+    assert (check["outcome"], check["expected"], check["code"]) == ("passed", "one of: published", None)
+    check, complaints = inspected(token(signing("other")))
+    assert (check["outcome"], check["expected"], check["code"]) == ("failed", "one of: published", "kid_unknown")
+    issuer.answers[PUBLISHED] = status(500)
+    check, complaints = inspected(token(key))
+    assert (check["outcome"], check["code"]) == ("failed", "keys_unavailable")
+    assert "the answer was 500" in check["found"]
+    assert "Traceback" not in complaints
+    assert not (tmp_path / "keys").exists(), "a command leaves no set behind"
