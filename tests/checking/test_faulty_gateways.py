@@ -181,6 +181,36 @@ def test_two_verdicts(tmp_path: Path, status: int) -> None:
     assert f"two-segments: 401 token_malformed and {status}" in found.rows["forward-auth agrees"]["found"]
 
 
+def test_an_identity_beside_a_refusal(tmp_path: Path) -> None:
+    """`/auth` refuses, and names a contact all the same: an upstream that does not look at the status believes it."""
+
+    def generous(path: str, answered: Answered) -> Answered:
+        refused = path.startswith("/auth") and answered.status != 200
+        return answered.with_header(b"x-user-id", b"somebody") if refused else answered
+
+    found = checked(tmp_path, answer=generous)
+    assert found.named("failed") == {"forward-auth agrees"}
+    assert "X-User-Id all the same" in found.rows["forward-auth agrees"]["found"]
+
+
+@pytest.mark.parametrize("where", ["/auth/acme", "/messenger/login"])
+def test_an_identity_for_whom_nobody_has_proven(tmp_path: Path, where: str) -> None:
+    """While enforcement is off, whoever passes is nobody, at both."""
+    config = write_configuration(tmp_path, extra='enforcement = { web = "off", ios = "off", android = "off" }')
+
+    def generous(path: str, answered: Answered) -> Answered:
+        if path != where or b"token_expired" not in answered.body + b"".join(value for _, value in answered.headers):
+            return answered
+        if path == "/auth/acme":
+            return answered.with_header(b"x-contact-id", b"0" * 24)
+        return answered.with_json(lambda body: body.update(contact={"id": "0" * 24}))
+
+    found = checked(tmp_path, config=config, answer=generous)
+    late = broken(Code.TOKEN_EXPIRED) - found.named("not_performed")
+    assert found.named("failed") == ({"forward-auth agrees"} if where == "/auth/acme" else late)
+    assert "no token" in found.named("warning")
+
+
 def test_the_wrong_code(tmp_path: Path) -> None:
     """An expired token is refused as malformed: at login alone, so the two disagree, too."""
 
@@ -189,7 +219,9 @@ def test_the_wrong_code(tmp_path: Path) -> None:
             return answered.with_json(lambda body: body.update(code="token_malformed"))
         return answered
 
-    assert checked(tmp_path, answer=other).named("failed") == {"broken: expired", "forward-auth agrees"}
+    found = checked(tmp_path, answer=other)
+    late = broken(Code.TOKEN_EXPIRED) - found.named("not_performed")
+    assert found.named("failed") == {*late, "forward-auth agrees"}
 
 
 def test_the_wrong_status(tmp_path: Path) -> None:

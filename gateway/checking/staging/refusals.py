@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gateway.checking.row import Outcome, Row, failed, not_performed, passed, warning
+from gateway.checking.row import Row, failed, not_performed, passed, verdict, warning
 from gateway.checking.staging.logins import is_no_store
 from gateway.checking.staging.site import Unreachable
 from gateway.errors import Code
 from gateway.identity.broken import CATALOGUE
+from gateway.web.headers import IDENTITY_ERROR
 from gateway.web.problems import forward_auth_status, status_of
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ def check_nobody(subject: Subject) -> Row:
 
 def check_broken_tokens(subject: Subject, *, forward_auth: bool) -> Iterator[Row]:
     """A row for every broken token, and one for what `/auth` says to all of them when that can be asked."""
-    compared, silent = 0, 0
-    disagreed: list[str] = []
+    agreement = _Agreement(subject, possible=forward_auth)
+    silent = 0
     for slug, broken in CATALOGUE.items():
         signer = subject.signer(time.time())
         name, code = f"broken: {slug}", broken.code_for(signer)
@@ -54,17 +55,47 @@ def check_broken_tokens(subject: Subject, *, forward_auth: bool) -> Iterator[Row
             continue
         silent = 0
         yield _judged(name, expected, reply, code, broken.about)
-        if forward_auth and _fits_a_header(token) and reply.member("verified") is not False:
-            compared += 1
-            try:
-                verdicts = subject.forward_auth(token.decode())
-            except Unreachable as error:
-                disagreed.append(f"{slug}: {reply.told} and no answer ({error})")
-                forward_auth = False
-                continue
-            if (verdicts.status, verdicts.code) != _at_forward_auth(reply):
-                disagreed.append(f"{slug}: {reply.told} and {verdicts.told}")
-    yield _agreement(compared, disagreed)
+        if _fits_a_header(token):
+            agreement.compare(slug, reply, token.decode())
+    yield agreement.row()
+
+
+class _Agreement:
+    """Whether `/auth` gives the verdicts of login, and no identity to anybody whom login gives none."""
+
+    def __init__(self, subject: Subject, *, possible: bool) -> None:
+        self._subject = subject
+        self._possible = possible
+        self._compared = 0
+        self._disagreed: list[str] = []
+
+    def compare(self, slug: str, reply: Reply, token: str) -> None:
+        """Ask `/auth` about a token of which login said this; once it does not answer, no more."""
+        if not self._possible:
+            return
+        self._compared += 1
+        try:
+            answer = self._subject.forward_auth(token)
+        except Unreachable as error:
+            self._disagreed.append(f"{slug}: {reply.told} and no answer ({error})")
+            self._possible = False
+            return
+        status = forward_auth_status(reply.status) if reply.status >= 400 else reply.status
+        given = [name for name in self._subject.identity_headers if name != IDENTITY_ERROR and answer.header(name)]
+        if (answer.status, answer.code) != (status, reply.code):
+            self._disagreed.append(f"{slug}: {reply.told} and {answer.told}")
+        elif given and reply.member("contact") is None:
+            self._disagreed.append(f"{slug}: {reply.told}, and {given[0]} all the same")
+
+    def row(self) -> Row:
+        """What it came to."""
+        name, expected = "forward-auth agrees", "the verdict of login for every broken token that fits a header"
+        if not self._compared:
+            return not_performed(name, expected, "nothing to compare", "let /auth through to the gateway")
+        more = len(self._disagreed) - 5
+        found = "; ".join(self._disagreed[:5]) + (f"; and {more} more" if more > 0 else "")
+        good = f"{self._compared} times the same verdict"
+        return verdict(name, expected, found or good, good=not self._disagreed)
 
 
 def _presented(subject: Subject, token: bytes) -> Reply:
@@ -73,7 +104,7 @@ def _presented(subject: Subject, token: bytes) -> Reply:
 
 
 def _judged(name: str, expected: str, reply: Reply, code: Code, about: str | None = None) -> Row:
-    if reply.status == 200 and reply.member("verified") is False and reply.code == code:
+    if (reply.status, reply.code, reply.member("verified"), reply.member("contact")) == (200, code, False, None):
         hint = "enforcement is not on, so who is refused passes unverified"
         return warning(name, expected, f"200, unverified: {code}", hint)
     problems = _problems(reply, code)
@@ -90,24 +121,6 @@ def _problems(reply: Reply, code: Code) -> list[str]:
     if not is_no_store(reply):
         problems.append("no Cache-Control: no-store")
     return problems
-
-
-def _at_forward_auth(reply: Reply) -> tuple[int, str | None]:
-    """What `/auth` says where login says this."""
-    return (forward_auth_status(reply.status) if reply.status >= 400 else reply.status, reply.code)
-
-
-def _agreement(compared: int, disagreed: list[str]) -> Row:
-    expected = "the verdict of login for every broken token that fits a header"
-    if not compared:
-        return not_performed("forward-auth agrees", expected, "nothing to compare", "let /auth through to the gateway")
-    found = "; ".join(disagreed[:5]) + (f"; and {len(disagreed) - 5} more" if len(disagreed) > 5 else "")
-    return Row(
-        "forward-auth agrees",
-        Outcome.FAILED if disagreed else Outcome.PASSED,
-        expected,
-        found or f"{compared} times the same verdict",
-    )
 
 
 def _fits_a_header(token: bytes) -> bool:
