@@ -25,7 +25,8 @@ from keys.keyring import load_keyring
 from keys.keyring_source import KeyringSource
 from keys.keyset import KeySet
 from keys.last_good import last_good_set
-from keys.remote import Environment, Publisher, RemoteKeySet, Timing
+from keys.publication import Publisher
+from keys.remote import Environment, RemoteKeySet, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Iterator
@@ -88,13 +89,12 @@ class KeySources:
     @staticmethod
     def _make(wanted: _Remote) -> RemoteKeySet:
         publisher = wanted.publisher
-        url = publisher.jwks_url or publisher.discovery_url
         return RemoteKeySet(
             publisher,
             _LazyFetcher(wanted.destinations, wanted.ca_file),
             Environment(now=time.monotonic, wall_clock=time.time, random=random.SystemRandom().random),
             timing=wanted.timing,
-            saved=last_good_set(wanted.folder, wanted.workspace, publisher.name, publisher.issuer or "", url),
+            saved=last_good_set(wanted.folder, wanted.workspace, publisher.name, publisher.issuer or "", publisher.url),
         )
 
 

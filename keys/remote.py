@@ -23,14 +23,14 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from keys.destinations import checked_url, shown_url
 from keys.errors import FetchFailed, KeyMaterialError, KeysUnavailable
-from keys.jwks import PublishedSet, published_set, strict_json
+from keys.jwks import PublishedSet, published_set
 from keys.keyset import KeyHealth, KeySet
+from keys.publication import Publication
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from keys.fetching import Document
     from keys.jwk import VerificationKey
     from keys.last_good import LastGoodSet
+    from keys.publication import Fetch, Publisher
 
 FETCH_SECONDS = 5.0
 """How long a fetch may take in all, discovery included."""
@@ -48,34 +49,8 @@ FIRST_SET_SECONDS = 1.0
 SHORTEST_FRESH, LONGEST_FRESH = 60.0, 3600.0
 LONGEST_BACK_OFF = 60.0
 ABSENT_KIDS, ABSENT_SECONDS = 1024, 300.0
-_DISCOVERY_SECONDS = 3600.0
-_WELL_KNOWN = "/.well-known/openid-configuration"
 
 _log = logging.getLogger(__name__)
-
-
-class Fetch(Protocol):
-    """How a document is fetched: `keys.fetching.Fetcher`."""
-
-    def __call__(self, url: str, etag: str | None = None) -> Awaitable[Document]:
-        """The document; raises `FetchFailed`."""
-
-
-class Publisher(Struct, frozen=True):
-    """Who publishes a set: the `issuer`, at `jwks_url`, or where its discovery document says when that is None.
-
-    `loopback_http` lets plain http to this machine pass.
-    """
-
-    name: str
-    issuer: str | None
-    jwks_url: str | None = None
-    loopback_http: bool = False
-
-    @property
-    def discovery_url(self) -> str:
-        """OpenID Connect Discovery 1.0 section 4.1."""
-        return (self.issuer or "").removesuffix("/") + _WELL_KNOWN
 
 
 class Timing(Struct, frozen=True):
@@ -108,8 +83,8 @@ class RemoteKeySet:
         saved: LastGoodSet | None = None,
     ) -> None:
         self.withdrawn = 0
-        self._publisher = publisher
-        self._fetch = fetch
+        self._name = publisher.name
+        self._publication = Publication(publisher, fetch, environment.now)
         self._env = environment
         self._timing = timing or Timing()
         self._saved = saved
@@ -121,8 +96,6 @@ class RemoteKeySet:
         self._etag: str | None = None
         self._error: str | None = "not fetched yet"
         self._not_saved: str | None = None
-        self._jwks_url = publisher.jwks_url
-        self._discovered_at = -math.inf
 
         self._scheduled_at = self._tokens_may_at = -math.inf
         self._failures = 0
@@ -186,10 +159,9 @@ class RemoteKeySet:
     def health(self) -> KeyHealth:
         """How the set is; the words hold nothing secret."""
         at_hand, now = self.keys, self._env.now()
-        url = self._publisher.jwks_url or self._publisher.discovery_url
         left_out, exposed = (self._set.left_out, self._set.exposed) if self._set else ((), 0)
         return KeyHealth(
-            source=shown_url(url),
+            source=self._publication.shown,
             keys=len(at_hand),
             state="none" if not at_hand else "fresh" if now < self._fresh_until else "stale",
             age=int(now - self._seen_at) if self._set else None,
@@ -202,7 +174,7 @@ class RemoteKeySet:
         """No key, when the publisher can be believed to have none; an outage is never a verdict."""
         now = self._env.now()
         if self._error is not None or now >= self._fresh_until:
-            raise KeysUnavailable(f"the keys of {self._publisher.name} cannot be had: {self._error or 'too old'}")
+            raise KeysUnavailable(f"the keys of {self._name} cannot be had: {self._error or 'too old'}")
         if kid is not None:
             self._absent[kid] = now + ABSENT_SECONDS
             self._absent.move_to_end(kid)
@@ -238,7 +210,7 @@ class RemoteKeySet:
         error: str | None = "the fetch was broken off"
         try:
             async with asyncio.timeout(FETCH_SECONDS):
-                document = await self._fetch_set()
+                document = await self._publication.fetch(self._etag, failed_before=self._error is not None)
             self._adopt(document)
             error = None
         except (FetchFailed, KeyMaterialError) as failure:
@@ -247,41 +219,11 @@ class RemoteKeySet:
             error = f"no whole answer within {FETCH_SECONDS:.0f} s"
         except Exception as failure:  # noqa: BLE001 - one that breaks in a way unthought of is an outage, too
             error = f"the fetch broke ({type(failure).__name__})"
-            _log.exception("a key set could not be fetched", extra={"issuer": self._publisher.name})
+            _log.exception("a key set could not be fetched", extra={"issuer": self._name})
         finally:
             self._land(error)
             self._landing = None
             landing.set_result(None)
-
-    async def _fetch_set(self) -> Document:
-        if self._publisher.jwks_url is None and (
-            self._jwks_url is None
-            or self._error is not None
-            or self._env.now() >= self._discovered_at + _DISCOVERY_SECONDS
-        ):
-            self._jwks_url = await self._discover()
-            self._discovered_at = self._env.now()
-        return await self._fetch(self._jwks_url or "", self._etag)
-
-    async def _discover(self) -> str:
-        """Where the discovery document says that the set is; it must be the document of this very issuer."""
-        document = await self._fetch(self._publisher.discovery_url)
-        try:
-            found = strict_json(document.body or b"")
-        except KeyMaterialError as error:
-            raise FetchFailed(f"the discovery document is {error}") from None
-        if not isinstance(found, dict) or found.get("issuer") != self._publisher.issuer:
-            raise FetchFailed("the discovery document is that of another issuer")
-        url = found.get("jwks_uri")
-        if not isinstance(url, str):
-            raise FetchFailed("the discovery document has no jwks_uri")
-        try:
-            checked = checked_url(url, loopback_http=self._publisher.loopback_http)
-        except KeyMaterialError as error:
-            raise FetchFailed(f"the jwks_uri of the discovery document cannot be used: {error}") from None
-        if checked != self._jwks_url:
-            self._etag = None  # it named a state of another document
-        return checked
 
     def _adopt(self, document: Document) -> None:
         """Take a document that arrived; `KeyMaterialError` when there is no set in it."""
@@ -305,17 +247,17 @@ class RemoteKeySet:
             self.withdrawn += 1
         is_news = self._set is None or self._set.left_out != published.left_out
         if published.exposed and is_news and self._keeper is not None:
-            told = {"issuer": self._publisher.name, "exposed": published.exposed}
+            told = {"issuer": self._name, "exposed": published.exposed}
             _log.error("a published key set holds secrets: whoever reads it can sign", extra=told)
         self._set, self._keys = published, kept
 
     def _land(self, error: str | None) -> None:
         """Note how a fetch ended. One that a token paid for changes nothing in the schedule when it fails."""
-        told = {"issuer": self._publisher.name, "reason": error}
+        told = {"issuer": self._name, "reason": error}
         is_kept = self._keeper is not None  # else a command asks, which tells what it wants to
         if error is None:
             if self._failures and is_kept:
-                _log.warning("a key set is fetched again", extra={"issuer": self._publisher.name})
+                _log.warning("a key set is fetched again", extra={"issuer": self._name})
             self._failures = 0
         elif self._env.now() >= self._scheduled_at:
             if not self._failures and is_kept:
@@ -329,7 +271,7 @@ class RemoteKeySet:
         if self._set is not None and self._env.now() >= self._usable_until:
             self._set, self._keys, self._etag = None, KeySet(()), None
             self.withdrawn += 1
-            _log.error("a key set is too old to be trusted", extra={"issuer": self._publisher.name})
+            _log.error("a key set is too old to be trusted", extra={"issuer": self._name})
 
     def _take_saved(self) -> None:
         """Once, before anything was fetched: the set on disk, as old as it is."""
@@ -353,7 +295,9 @@ class RemoteKeySet:
         try:
             await asyncio.to_thread(saved.write, published, self._env.wall_clock())
         except OSError as error:
+            if self._not_saved is None:
+                told = {"issuer": self._name, "reason": error.strerror}
+                _log.warning("a key set cannot be kept on disk: a start while its issuer is down has none", extra=told)
             self._not_saved = f"not kept on disk ({error.strerror})"
-            _log.warning("a key set cannot be kept on disk", extra={"reason": error.strerror})
         else:
             self._not_saved = None

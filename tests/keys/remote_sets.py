@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from keys.destinations import Destinations
 from keys.fetching import Fetcher
 from keys.jwk import SigningKey, generate_signing_key
-from keys.remote import Environment, Publisher, RemoteKeySet, Timing
+from keys.publication import Publisher
+from keys.remote import Environment, RemoteKeySet, Timing
 
 if TYPE_CHECKING:
     from keys.last_good import LastGoodSet
