@@ -50,7 +50,9 @@ class LastGoodSet(Struct, frozen=True):
 
     def write(self, published: PublishedSet, now: float) -> None:
         """Keep a set; raises `OSError`. Only public members are kept, whatever was published."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = self.path.parent
+        for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)  # `parents=True` would let others into the outer ones
         content = {"saved_at": int(now), "keys": published.jwks}
         write_private(self.path, json.dumps(content, indent=1).encode() + b"\n")
 

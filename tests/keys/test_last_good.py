@@ -52,10 +52,11 @@ async def written(keys: RemoteKeySet) -> None:
 
 async def test_a_cold_start_in_an_outage(server: JwksServer, clock: WoundClock, tmp_path: Path) -> None:
     """The last good set lies on disk for its owner alone, and serves a start while the issuer is down, as stale."""
-    folder = tmp_path / "keys"
+    folder = tmp_path / "var" / "keys"
     saved = last_good_set(folder, "acme", "login")
     await kept(server, clock, saved)
-    assert (saved.path.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0o600, 0o700)
+    modes = [path.stat().st_mode & 0o777 for path in (saved.path, folder, folder.parent)]
+    assert modes == [0o600, 0o700, 0o700]
     server.answers["/jwks.json"] = reset
     later = WoundClock()
     later.elapsed += 100
