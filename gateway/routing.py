@@ -34,11 +34,12 @@ class UpstreamPools:
     def of(self, route: RouteSettings) -> Upstreams:
         """The upstreams of a route; `OSError` when its file of authorities cannot be used."""
         addresses, limits = route.addresses(), route.limits()
-        key = (addresses, limits, route.ca_file)
+        encrypted = any(address.tls for address in addresses)
+        file = route.ca_file if encrypted else None
+        # By what the file holds: another authority under the same name is another trust.
+        key = (addresses, limits, None if file is None else file.read_bytes())
         if key not in self._pools:
-            tls = None
-            if any(address.tls for address in addresses):
-                tls = ssl.create_default_context(cafile=None if route.ca_file is None else str(route.ca_file))
+            tls = ssl.create_default_context(cafile=file) if encrypted else None
             self._pools[key] = Upstreams(addresses, limits, tls)
         return self._pools[key]
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.contacts.revocation_memory import Revocations
 from gateway.errors import Code, Outage, SettingsInvalid
 from gateway.reloading import ConfigurationSource, with_fixed
-from gateway.web.authentication import Authenticator
 from keys.jwk import signing_key_from_secret
 from tests.reloading.conftest import Folder, Followed, Logged, listeners_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 BROKEN: dict[str, tuple[Callable[[Folder], object], str]] = {
@@ -134,13 +134,13 @@ secrets = [{{ id = "inline", secret = "{password[:20]}" }}, {{ id = "{password}"
         new = folder.add_secret("second")
         folder.write()
         listeners = len(listeners_of(followed.gateway))
-        real = Authenticator.open
-        monkeypatch.setattr(Authenticator, "open", _down)
+        real = Revocations.open
+        monkeypatch.setattr(Revocations, "open", _down)
         await followed.reloader.look()
         assert "store_unavailable" in followed.state.problems[0]
         assert await followed.status(token) == 200
         assert len(listeners_of(followed.gateway)) == listeners
-        monkeypatch.setattr(Authenticator, "open", real)
+        monkeypatch.setattr(Revocations, "open", real)
         await followed.reloader.look()
         assert followed.state.shown()["state"] == "ok"
         assert await followed.status(folder.token("ada", new)) == 200
@@ -185,8 +185,7 @@ def _unreadable(_source: ConfigurationSource, _environ: object) -> None:
     raise SettingsInvalid(["secret: cannot be read"])
 
 
-async def _down(self: Authenticator) -> None:
-    self.store.subscribe(self._changes.hear)
+async def _down(_self: Revocations, _workspaces: Iterable[str]) -> None:
     raise Outage(Code.STORE_UNAVAILABLE, "on purpose")
 
 

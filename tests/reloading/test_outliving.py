@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gc
 import os
+import ssl
+import time
 import weakref
 from collections import Counter
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.errors import Code, SettingsInvalid
 from gateway.web.authentication import Authenticator
 from keys.jwk import generate_signing_key
+from tests.corpus.keys import certificate
 from tests.keys.jwks_server import running_jwks_server
-from tests.reloading.conftest import Folder, Followed, listeners_of
+from tests.reloading.conftest import Folder, Followed, Logged, listeners_of
 
 
 class TestWhatOutlivesAReload:
@@ -51,6 +55,34 @@ jwks_url = "{url}"
             assert await followed.code(token) == Code.ALG_NOT_ALLOWED
             assert server.count() == fetched
 
+    async def test_connections_to_an_upstream_stay_until_whom_they_trust_changes(
+        self, folder: Folder, followed: Followed, logged: Logged
+    ) -> None:
+        """The same pool as long as its route says the same; another one when its file of authorities holds others."""
+        certificates = [certificate(ec.generate_private_key(ec.SECP256R1()), time.time()) for _ in range(2)]
+        first, second = map(ssl.DER_cert_to_PEM_cert, certificates)
+        route = """
+[[workspaces.acme.routes]]
+prefix = "/chat/"
+upstream = "https://chat.example"
+ca_file = "authorities.pem"
+"""
+        folder.write(more=route)
+        folder.replace(first, folder.path / "authorities.pem")
+        await followed.reloader.look()
+        pool = pool_of(followed)
+        folder.add_secret("second")
+        folder.write(more=route)
+        await followed.reloader.look()
+        assert pool_of(followed) is pool
+        folder.replace("no authority", folder.path / "authorities.pem")
+        await followed.reloader.look()
+        assert "ca_file: cannot be used" in logged.lines()[-1]["problems"][0]
+        assert pool_of(followed) is pool
+        folder.replace(second, folder.path / "authorities.pem")
+        await followed.reloader.look()
+        assert pool_of(followed) is not pool
+
     async def test_500_reloads_leave_nothing_behind(self, folder: Folder, followed: Followed) -> None:
         """No old authenticator lives on or listens to the store, and no kind of object grows in number."""
         token = folder.token("ada")
@@ -87,3 +119,11 @@ jwks_url = "{url}"
         assert sum(isinstance(one, Authenticator) for one in gc.get_objects()) == 1
         assert listeners_of(followed.gateway) == listeners
         await followed.gateway.take_over(standing)
+
+
+def pool_of(followed: Followed) -> object:
+    """The connections of the only route."""
+    forwarder = followed.gateway.configured.forwarder
+    assert forwarder is not None
+    (route,) = forwarder.routes.all
+    return route.upstreams
