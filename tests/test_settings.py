@@ -92,7 +92,6 @@ COMMON = "the secret is on the list of common secrets"
 REMOTE = LOGIN + 'algorithms = ["ES256"]\n'
 JWKS_URL = 'jwks_url = "https://login.acme.example/jwks.json"\n'
 NO_KEYS = "no keys: give keyring, secrets, jwks_url, discovery, jwks_file or pem_files"
-NOT_YET = "workspaces.acme.routes: not supported yet: put the gateway behind a proxy and ask /auth"
 REFUSED = {
     "unknown_key_at_the_top": ("zonk = 1\n" + GOOD, ["zonk: no such setting"]),
     "unknown_table": (GOOD + "[metrics]\non = true\n", ["metrics: no such setting"]),
@@ -318,7 +317,6 @@ REFUSED = {
         ["workers: Input should be a valid integer, unable to parse string as an integer"],
     ),
     "boolean_for_a_number": ("workers = true\n" + GOOD, ["workers: Input should be a number"]),
-    "not_yet": (GOOD + '[[workspaces.acme.routes]]\nprefix = "/"\n', [NOT_YET]),
     "no_keys_at_all": (REMOTE, [f"{ISSUER}: {NO_KEYS}"]),
     "a_remote_set_beside_a_file": (
         REMOTE + JWKS_URL + 'jwks_file = "jwks.json"\n',

@@ -4,7 +4,7 @@
   list that the application reads, so a trailer could say `Authorization` (facts: security 4.1, R23).
 * The target is in origin form: a path, no authority, no fragment (A21); HTTP/1.1 has a `Host` (RFC 9112 section 3.2).
 * A head or a trailer that never ends is cut off: the parser itself has no bound (facts: peers 0.10).
-* HTTP is 1.1 or 1.0, and 1.0 has no chunks (RFC 9112 section 6.1): the parser takes 2.0 and ICE/1.0 as well.
+* HTTP is 1.1 or 1.0, and 1.0 has no chunks (RFC 9112 section 6.1): the parser takes 2.0 as well.
 * A request arrives, and its client reads the answer, within one or two `REQUEST_SECONDS`, or the connection ends (R27).
 * Nothing more is read while requests are queued: uvicorn lets in thousands for each one that it answers.
 * What follows a request that closes the connection is not served (RFC 9112 section 9.6, R25); an upgrade is declined by

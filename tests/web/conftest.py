@@ -203,13 +203,14 @@ def running_gateway(
     lane: bool = True,
     store_url: str | None = None,
     workers: int = 1,
+    public: str = "",
     extra: str = "",
     others: str = "",
     requests_per_minute: int = 1_000_000,
 ) -> Iterator[Server]:
     """A gateway with the workspace `acme`: messenger secrets and an ES256 issuer with `iss` and `aud`.
 
-    `extra` are settings of that workspace, `others` the tables of other workspaces.
+    `public` are settings of the public listener, `extra` of that workspace, `others` the tables of other workspaces.
     """
     secret = signing_key_from_secret(os.urandom(32).hex(), kid="2026-11")
     issuer_key = generate_signing_key("ES256")
@@ -226,6 +227,7 @@ workers = {workers}
 [public]
 bind = "127.0.0.1:{port}"
 express_lane = {str(lane).lower()}
+{public}
 [admin]
 bind = "127.0.0.1:{admin_port}"
 requests_per_minute = {requests_per_minute}

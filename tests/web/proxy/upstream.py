@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 class ScriptedUpstream:
     """Accepts connections one by one, reads a request's head (and what came with it), and lets a script answer.
 
-    `heads` are the requests' first packets as they arrived.
+    `heads` are the requests' first packets as they arrived; `answer` may be set anew between requests.
     """
 
     def __init__(self, answer: Callable[[socket.socket, bytes], None]) -> None:
         self.heads: list[bytes] = []
         self.connections = 0
-        self._answer = answer
+        self.answer = answer
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -55,7 +55,7 @@ class ScriptedUpstream:
                         return
                     head += chunk
                 self.heads.append(head)
-                self._answer(connection, head)
+                self.answer(connection, head)
 
 
 @contextlib.contextmanager
