@@ -62,11 +62,16 @@ def read_private(path: Path) -> bytes:
     return content
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file with mode 0600, whole or not at all; it stands on the disk when this returns."""
+def write_private(path: Path, content: bytes, owner: tuple[int, int] | None = None) -> None:
+    """Write a file with mode 0600, whole or not at all; it stands on the disk when this returns.
+
+    `owner` are the user and the group whose file it shall be, when it is not to be ours.
+    """
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
+            if owner is not None:
+                os.fchown(descriptor, *owner)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -30,7 +30,8 @@ def change_keyring(path: Path, change: Callable[[Keyring], Keyring], *, expect: 
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = path.resolve()  # a link stays one
-    with _alone(path):
+    owner = _owner_to_be(path)
+    with _alone(path, owner):
         before = load_keyring(path) if path.exists() else Keyring()
         if expect is not None and before.version != expect:
             raise KeyringChanged(
@@ -43,14 +44,29 @@ def change_keyring(path: Path, change: Callable[[Keyring], Keyring], *, expect: 
         for unfinished in path.parent.iterdir():  # of a writer who died: nobody else writes now
             if re.fullmatch(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}", unfinished.name):
                 unfinished.unlink()
-        write_private(path, encode_keyring(after))
+        write_private(path, encode_keyring(after), owner)
         return after
 
 
+def _owner_to_be(path: Path) -> tuple[int, int] | None:
+    """Whose file it shall be: the administrator, who may act for the gateway's user, must not lock that user out."""
+    if os.geteuid() != 0:
+        return None
+    status = (path if path.exists() else path.parent).stat()
+    return status.st_uid, status.st_gid
+
+
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _alone(path: Path, owner: tuple[int, int] | None) -> Iterator[None]:
     """Hold the lock that stands beside the file, for the file itself is replaced; it is free again when we die."""
-    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = path.with_name(f"{path.name}.lock")
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW  # a link there could make the administrator give a file away
+    try:
+        descriptor = os.open(lock, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        if owner is not None:
+            os.fchown(descriptor, *owner)
+    except FileExistsError:
+        descriptor = os.open(lock, flags)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -244,6 +244,29 @@ class TestFile:
         assert link.is_symlink()
         assert load_keyring(link).version == 1
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only the administrator can act for another user")
+    def test_the_administrator_locks_nobody_out(self, tmp_path: Path) -> None:
+        """What root makes in a folder, or of a file, of the gateway's user stays that user's."""
+        folder = tmp_path / "of-another"
+        folder.mkdir(mode=0o700)
+        os.chown(folder, 12_345, 54_321)
+        for _ in range(2):
+            change_keyring(folder / "keyring.json", lambda ring: added(ring, made(ring, "HS256"), NOW))
+            owners = {(one.stat().st_uid, one.stat().st_gid) for one in folder.iterdir()}
+            assert owners == {(12_345, 54_321)}
+        assert {one.stat().st_mode & 0o777 for one in folder.iterdir()} == {0o600}
+
+    def test_a_lock_that_leads_elsewhere_is_refused(self, tmp_path: Path) -> None:
+        """A link in place of the lock gives nobody another file: it is neither made, nor opened, nor given away."""
+        (tmp_path / "victim").touch(mode=0o644)
+        for target in ("victim", "not-there"):
+            (tmp_path / "keyring.json.lock").symlink_to(tmp_path / target)
+            with pytest.raises(OSError, match=r"keyring\.json\.lock"):
+                change_keyring(tmp_path / "keyring.json", lambda _: first())
+            (tmp_path / "keyring.json.lock").unlink()
+        assert {one.name for one in tmp_path.iterdir()} == {"victim"}
+        assert (tmp_path / "victim").stat().st_uid == os.geteuid()
+
     def test_of_processes_that_rotate_at_the_same_moment_one_wins(self, tmp_path: Path) -> None:
         """Real processes, each of which saw the same version, start together: one rotation, the others are told."""
         path = tmp_path / "keyring.json"
