@@ -135,13 +135,30 @@ class Resolver:
             return identity
         raise Outage(Code.STORE_UNAVAILABLE, "the user_id was taken and released over and over")
 
-    async def _standing(self, principal: Principal) -> Identity | None:
-        """The identity that is found as the token says, with nothing to write; None when there is more to do."""
+    async def find(self, principal: Principal) -> Contact:
+        """Whom a principal leads to as things stand, with nothing written: nobody is made, linked, restored or changed.
+
+        Raises `Refusal` and `Outage` as `resolve` does, and `contact_unknown` or `contact_archived` where that would
+        have had to write.
+        """
+        contact, _ = await self._found(principal)
+        if contact is None:
+            raise Refusal(Code.CONTACT_UNKNOWN, "nobody is found by what the token says")
+        await self._admit(self._store, principal, contact)
+        if contact.state is not State.LIVE:
+            raise Refusal(Code.CONTACT_ARCHIVED, "the contact is archived")
+        return contact
+
+    async def _found(self, principal: Principal) -> tuple[Contact | None, MatchedBy]:
         contact = await self._store.find_by_external_id(principal.workspace, principal.user_id)
-        matched_by = MatchedBy.EXTERNAL_ID
         if contact is None and principal.by_email:
             holders = await self._proven_holders(self._store, principal)
-            contact, matched_by = holders[0] if len(holders) == 1 else None, MatchedBy.EMAIL
+            return (holders[0] if len(holders) == 1 else None), MatchedBy.EMAIL
+        return contact, MatchedBy.EXTERNAL_ID
+
+    async def _standing(self, principal: Principal) -> Identity | None:
+        """The identity that is found as the token says, with nothing to write; None when there is more to do."""
+        contact, matched_by = await self._found(principal)
         if contact is None:
             return None
         await self._admit(self._store, principal, contact)
@@ -202,7 +219,8 @@ class Resolver:
 
     async def _admit(self, reader: ContactReader, principal: Principal, contact: Contact) -> None:
         """Refuse what was revoked (step 9, B14), the blocked, and the archived where a login does not restore them."""
-        await self.revocations.check_contact(reader, principal, contact.id)
+        if self.revocations.may_concern_contacts_of(principal):
+            await self.revocations.check_contact(reader, principal, contact.id)
         if contact.state is State.BLOCKED:
             raise Refusal(Code.CONTACT_BLOCKED, "the contact is blocked")
         if contact.state is State.ARCHIVED and not self._policies[contact.workspace_id].restore_archived:

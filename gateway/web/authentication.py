@@ -117,9 +117,9 @@ class Authenticator:
         self.store = store
         self.default_workspace = default_workspace
         self.enforcement = enforcement or Enforcement()
-        self._resolver = resolver
+        self.resolver = resolver
         self._revocations = resolver.revocations
-        self._clock = clock
+        self.clock = clock
         self._capacity = capacity
         self._prefixes: dict[tuple[str | None, Platform | None], Any] = {
             (workspace, platform): hashlib.sha256(
@@ -129,7 +129,7 @@ class Authenticator:
             for platform in (None, *Platform)
         }
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
-        self._changes = _HeardChanges(capacity)
+        self.changes = _HeardChanges(capacity)
         self.is_open = False
         self._opening = asyncio.Lock()
 
@@ -141,19 +141,17 @@ class Authenticator:
         async with self._opening:
             if not self.is_open:
                 await self.store.open()
-                self.store.subscribe(self._changes.hear)
+                self.store.subscribe(self.changes.hear)
                 await self._revocations.open(self.verifier.workspaces)
                 await asyncio.gather(*(issuer.keys.open() for issuer in self.verifier.all_issuers))
-                if self.enforcement.counter is not None and self.enforcement.counts:
-                    self.enforcement.counter.open()
+                self.enforcement.begin()
                 self.is_open = True
 
     async def close(self) -> None:
         """Close the store and forget everything; key sets are fetched no more."""
         self.retire()
         await asyncio.gather(*(issuer.keys.close() for issuer in self.verifier.all_issuers))
-        if self.enforcement.counter is not None:
-            await self.enforcement.counter.close()
+        await self.enforcement.end()
         await self.store.close()
         self._opening = asyncio.Lock()  # one that was waited for belongs to its loop; the next life may have another
 
@@ -162,7 +160,7 @@ class Authenticator:
         self.is_open = False
         self._verified.clear()
         self._revocations.close()
-        self.store.unsubscribe(self._changes.hear)
+        self.store.unsubscribe(self.changes.hear)
 
     async def authenticate(
         self, token: bytes, workspace: str | None, platform: Platform | None = None
@@ -172,15 +170,19 @@ class Authenticator:
         verified = await self._verify(token, workspace, platform)
         # 9. Of a remembered token, too: whenever anything was revoked since, and always while the store is deaf.
         hears = self.store.hears_changes
-        if verified.cleared != verified.revocable.heard or not hears:
-            await self._check_revoked(verified, token)
+        revocable = verified.revocable
+        if verified.cleared != revocable.heard or not hears:
+            if hears and revocable.is_empty:
+                verified.cleared = revocable.heard
+            else:
+                await self._check_revoked(verified, token)
         # 10.
         known = verified.authenticated
-        if known is not None and hears and not self._changes.since(verified.asked, known.identity.contact.id):
+        if known is not None and hears and not self.changes.since(verified.asked, known.identity.contact.id):
             return known
         if self._outside_a_task():
             await asyncio.sleep(0)
-        asked, contacts_heard = self._changes.count, verified.revocable.contacts_heard
+        asked, contacts_heard = self.changes.count, revocable.contacts_heard
         authenticated = await self._resolved(verified.principal)
         if authenticated.identity.as_found:
             verified.authenticated, verified.asked = authenticated, asked
@@ -204,7 +206,7 @@ class Authenticator:
 
     async def _resolved(self, principal: Principal) -> Authenticated:
         try:
-            return Authenticated(await self._resolver.resolve(principal))
+            return Authenticated(await self.resolver.resolve(principal))
         except StoreUnusable as error:  # it was usable once: somebody changed it under our feet
             raise Outage(Code.STORE_UNAVAILABLE, str(error)) from error
 
@@ -217,7 +219,7 @@ class Authenticator:
             await asyncio.sleep(0)
         identity = authenticated.identity
         try:
-            written = await with_user_data(self.store, identity, user_data, now=int(self._clock()))
+            written = await with_user_data(self.store, identity, user_data, now=int(self.clock()))
         except StoreUnusable as error:
             raise Outage(Code.STORE_UNAVAILABLE, str(error)) from error
         return authenticated if written is identity else Authenticated(written)
@@ -232,7 +234,7 @@ class Authenticator:
             await self._check_revoked(verified, token)
         except Refusal:
             return
-        principal, now = verified.principal, int(self._clock())
+        principal, now = verified.principal, int(self.clock())
         leeway = self.verifier.issuer(principal.workspace, principal.issuer).policy.leeway
         revocation = Revocation(
             workspace_id=principal.workspace,
@@ -261,7 +263,7 @@ class Authenticator:
         key = hasher.digest()
 
         verified = self._verified.get(key)
-        if verified is None or self._clock() >= verified.ends_at or verified.withdrawn != verified.keys.withdrawn:
+        if verified is None or self.clock() >= verified.ends_at or verified.withdrawn != verified.keys.withdrawn:
             verified = self._remember(key, await self.verifier.verify(token, workspace, platform))
         return verified
 

@@ -151,7 +151,7 @@ secrets = [{{ id = "inline", secret = "{password[:20]}" }}, {{ id = "{password}"
         """A file that could not be read is what it was when it can be read: no change says so, time does."""
         with monkeypatch.context() as patched:
             patched.setattr("gateway.reloading.RETRY_SECONDS", 0)
-            patched.setattr(ConfigurationSource, "load", _unreadable)
+            patched.setattr(ConfigurationSource, "tables", _unreadable)
             for _ in range(2):
                 await followed.reloader.look(asked=not followed.state.problems)
         assert followed.state.problems == ("secret: cannot be read",)
@@ -167,11 +167,11 @@ secrets = [{{ id = "inline", secret = "{password[:20]}" }}, {{ id = "{password}"
     ) -> None:
         """Whatever it is, it stands in the log by its place, its words do not (R12), and the watch goes on."""
 
-        def fault(_self: object, _environ: object) -> None:
+        def fault(_self: object) -> None:
             raise RuntimeError("the secret is 0123")
 
         with monkeypatch.context() as patched:
-            patched.setattr(ConfigurationSource, "load", fault)
+            patched.setattr(ConfigurationSource, "tables", fault)
             await followed.reloader.look(asked=True)
         (line,) = logged.lines()
         assert "fault" in json.dumps(line["exception"])
@@ -181,7 +181,7 @@ secrets = [{{ id = "inline", secret = "{password[:20]}" }}, {{ id = "{password}"
         assert followed.state.shown()["state"] == "ok"
 
 
-def _unreadable(_source: ConfigurationSource, _environ: object) -> None:
+def _unreadable(_source: ConfigurationSource) -> None:
     raise SettingsInvalid(["secret: cannot be read"])
 
 

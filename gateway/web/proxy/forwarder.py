@@ -15,6 +15,7 @@ from gateway.web.authentication import Authenticated
 from gateway.web.proxy.route import Access, Route
 from gateway.web.proxy.target import check_path
 from gateway.web.proxy.upstreams import Address, Upstreams
+from gateway.web.standing import Standing
 from gateway.web.transport import Answer, one_token, read_head
 
 if TYPE_CHECKING:
@@ -173,18 +174,10 @@ class Forwarder:
             enforcement.count_verified(route.workspace, route.platform)
         return Admitted(authenticated, token)
 
-    async def refusal_now(self, admitted: Admitted, route: Route) -> Code | None:
-        """Why somebody who was let in would not be any more, None when he would (B14). An outage changes nothing."""
-        if admitted.authenticated is None:
-            return None
-        try:
-            now = await self._authenticator.authenticate(admitted.token, route.workspace, route.platform)
-        except Refusal as refusal:
-            return refusal.code
-        except Outage:
-            return None
-        same = now.identity.contact.id == admitted.authenticated.identity.contact.id
-        return None if same else Code.IDENTITY_CONFLICT
+    def standing(self, admitted: Admitted, route: Route) -> Standing:
+        """Who was let in with an identity, to be asked about again while the connection stands (B14)."""
+        contact_id = "" if admitted.authenticated is None else admitted.authenticated.identity.contact.id
+        return Standing(self._authenticator, admitted.token, route.workspace, route.platform, contact_id)
 
     def _ours(self, admitted: Admitted) -> bytes:
         """The headers that we put on for an identity, as they are sent; none for nobody."""
