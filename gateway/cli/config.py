@@ -12,7 +12,7 @@ from gateway.cli.configuration import settings_for
 from gateway.cli.output import FOUND_WANTING, complain, say, say_json
 from gateway.errors import SettingsInvalid
 from gateway.settings import masked, place
-from gateway.trust import trusted_issuers
+from gateway.trust import enforcement_of, trusted_issuers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,11 +45,14 @@ def check(config: Config = None, as_json: AsJson = False) -> None:  # noqa: FBT0
         }
         for issuer in issuers
     ]
+    lenient = enforcement_of(settings).lenient()
     if as_json:
-        say_json({"ok": True, "problems": [], "issuers": found})
+        say_json({"ok": True, "problems": [], "issuers": found, "not_enforced": lenient})
         return
     for issuer in issuers:
         say(f"{issuer.workspace}: trusts {issuer.name}: {', '.join(issuer.algorithms)}, {_keys(issuer.keys)}")
+    for one in lenient:
+        say(f"not enforced: {one}; who is not proven passes there as nobody")
     say("the configuration is good")
 
 

@@ -15,6 +15,7 @@ while a platform is in that mode and not otherwise: where everything is enforced
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from gateway.contacts.rollout import EnforcementCounter
     from gateway.errors import Refusal
     from gateway.web.problems import Problems
+
+_log = logging.getLogger(__name__)
 
 EXCUSED: frozenset[Code] = frozenset(
     {
@@ -105,6 +108,26 @@ class Enforcement:
         self._default_workspace = default_workspace
         self.counter = counter
         self.counts = counter is not None and Mode.REPORT in self._modes.values()
+
+    def begin(self) -> None:
+        """Say where verification is not enforced, and begin to bring the counts into the store where there are any."""
+        if lenient := self.lenient():
+            _log.warning("verification is not enforced everywhere", extra={"platforms": lenient})
+        if self.counter is not None and self.counts:
+            self.counter.open()
+
+    async def end(self) -> None:
+        """Bring what was counted into the store."""
+        if self.counter is not None:
+            await self.counter.close()
+
+    def lenient(self) -> list[str]:
+        """Where verification is not enforced, as `<app_id>/<platform>: <mode>`."""
+        return [
+            f"{workspace}/{platform}: {mode}"
+            for (workspace, platform), mode in self._modes.items()
+            if platform is not None and mode is not Mode.ON
+        ]
 
     def mode(self, workspace: str | None, platform: Platform | None) -> Mode:
         """The mode of a request; None stands for the default workspace, and for no platform."""

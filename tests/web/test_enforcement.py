@@ -252,6 +252,16 @@ def test_a_would_be_refusal_is_one_line_in_the_log(gateway: Server) -> None:
     assert len(gateway.log().splitlines()) == before
 
 
+def test_what_is_not_enforced_is_said(gateway: Server) -> None:
+    """In the log of each start, and by `gateway config check`: nobody leaves it so without knowing (B23)."""
+    expected = ["acme/web: report", "acme/ios: off"]
+    lines = [json.loads(line) for line in gateway.log().splitlines()]
+    (line,) = [line for line in lines if line.get("event") == "verification is not enforced everywhere"]
+    assert (line["level"], line["platforms"]) == ("warning", expected)
+    assert json.loads(command(gateway, "config", "check", "--json"))["not_enforced"] == expected
+    assert "not enforced: acme/ios: off" in command(gateway, "config", "check")
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_counts_of_all_workers_come_together(store: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Verified ones and each code, by platform, also those of the last moment; `on` and `off` count none."""
