@@ -43,6 +43,7 @@ def test_check_of_a_good_configuration(config: Path) -> None:
         "issuers": [
             {"workspace": "acme", "name": "messenger", "algorithms": ["HS256"], "keys": ["1"], "source": "given"}
         ],
+        "not_enforced": [],
     }
 
 
