@@ -25,7 +25,7 @@ from msgspec import Struct
 from gateway.development import DevelopmentFolder
 from gateway.errors import GatewayError, SettingsInvalid
 from gateway.logs import configure_logging
-from gateway.settings import Settings, files_of, load_settings, read_file_layer
+from gateway.settings import Settings, files_of, read_file_layer, settings_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,26 +64,36 @@ class ConfigurationSource(Struct, frozen=True):
     """Where the settings of a gateway come from: what is handed to each of its processes.
 
     `path` is a `gateway.toml`; None when the environment alone says everything, or in development mode. `overrides`
-    are the flags, as settings.
+    are the flags, as settings. `given` are the tables of a configuration that could be read only once.
     """
 
     path: Path | None
     overrides: dict[str, Any] = {}
     development: DevelopmentFolder | None = None
+    given: dict[str, Any] | None = None
+
+    @classmethod
+    def at(cls, path: Path | None, overrides: Mapping[str, Any]) -> ConfigurationSource:
+        """The source of a path, be it a pipe as in `--config <(decrypt gateway.toml)`; raises `SettingsInvalid`."""
+        if path is None or path.is_file() or not path.exists():
+            return cls(path, dict(overrides))
+        return cls(None, dict(overrides), given=read_file_layer(path))
 
     def load(self, environ: Mapping[str, str]) -> Settings:
         """What it says now; `SettingsInvalid` with every problem."""
+        return self.settings(self.tables(), environ)
+
+    def tables(self) -> dict[str, Any]:
+        """Its own tables, without environment and flags; `SettingsInvalid` when they cannot be read."""
+        if self.development is not None:
+            return self.development.tables()
+        return read_file_layer(self.path) if self.path else self.given or {}
+
+    def settings(self, tables: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+        """What its tables come to; `SettingsInvalid` with every problem."""
         if self.development is not None:
             return self.development.settings(environ, self.overrides)
-        return load_settings(self.path, environ, self.overrides)
-
-    def files(self, environ: Mapping[str, str]) -> frozenset[Path]:
-        """The files that it stands in; `SettingsInvalid` when the first of them cannot be read."""
-        if self.development is not None:
-            return files_of(self.development.tables(), environ)
-        if self.path is None:
-            return files_of({}, environ)
-        return files_of(read_file_layer(self.path), environ) | {self.path}
+        return settings_from(tables, environ, self.overrides)
 
 
 class ConfigurationFiles:
@@ -100,12 +110,11 @@ class ConfigurationFiles:
 
     def read(self) -> Settings:
         """What they say now; `SettingsInvalid`. They are looked at first, so that a change meanwhile is a change."""
-        marks = self.look()
-        with contextlib.suppress(SettingsInvalid):  # `load` says the same; until it is mended the files are as known
-            files = self.source.files(self._environ)
-            marks = {file: marks[file] if file in marks else _mark(file) for file in files}
-        self._marks = marks
-        return self.source.load(self._environ)
+        self._marks = self.look()
+        tables = self.source.tables()
+        named = files_of(tables, self._environ) | ({self.source.path} if self.source.path else set())
+        self._marks = {file: self._marks.get(file) or _mark(file) for file in named}
+        return self.source.settings(tables, self._environ)
 
     def changed(self) -> bool:
         """Whether one of them is another one than when it was read."""

@@ -38,7 +38,7 @@ def is_configured(config: Path | None, environ: Mapping[str, str]) -> bool:
 def source_for(config: Path | None, overrides: Mapping[str, Any] | None = None) -> ConfigurationSource:
     """Where the settings come from: from development mode when nothing is configured."""
     if is_configured(config, os.environ):
-        return ConfigurationSource(configured_path(config, os.environ), dict(overrides or {}))
+        return ConfigurationSource.at(configured_path(config, os.environ), overrides or {})
     return ConfigurationSource(None, dict(overrides or {}), DEVELOPMENT)
 
 

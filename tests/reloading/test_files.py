@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -86,14 +88,14 @@ class TestFiles:
     def test_a_change_while_it_is_read(self, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is a change at the next look, for the files are looked at before they are read."""
         files = self.changes(folder)
-        load = ConfigurationSource.load
+        made = ConfigurationSource.settings
 
-        def changed_meanwhile(source: ConfigurationSource, environ: dict[str, str]) -> Any:
-            settings = load(source, environ)
+        def changed_meanwhile(source: ConfigurationSource, *given: Any) -> Any:
+            settings = made(source, *given)
             folder.write(workspace='first_sight = "reject"')
             return settings
 
-        monkeypatch.setattr(ConfigurationSource, "load", changed_meanwhile)
+        monkeypatch.setattr(ConfigurationSource, "settings", changed_meanwhile)
         files.read()
         assert files.changed()
 
@@ -116,6 +118,23 @@ class TestFiles:
         assert not files.changed()
         folder.add_secret("first")
         assert files.changed()
+
+    def test_a_pipe(self, folder: Folder) -> None:
+        """`--config <(decrypt gateway.toml)` is read once, whoever has to know; the files in it are followed."""
+        text = folder.config.read_text().replace("secret-first", str(folder.secret_file("first")))
+        folder.config.unlink()
+        os.mkfifo(folder.config)
+        writer = threading.Thread(target=folder.config.write_text, args=(text,))
+        writer.start()
+        source = ConfigurationSource.at(folder.config, {"workers": 2})
+        writer.join()
+        for _ in range(2):
+            files = ConfigurationFiles(pickle.loads(pickle.dumps(source)), {})
+            settings = files.read()
+            assert (list(settings.workspaces), settings.workers) == (["acme"], 2)
+            assert not files.changed()
+            folder.add_secret("first")
+            assert files.changed()
 
     async def test_a_file_that_is_being_written_is_waited_for(self, folder: Folder, followed: Followed) -> None:
         """Half a file may be a good one with less in it: it is read once nobody has written it for a moment."""
