@@ -293,7 +293,8 @@ def test_a_cold_start_while_the_issuer_is_down(tmp_path: Path, issuer: JwksServe
 def test_a_reload_keeps_what_was_fetched(tmp_path: Path, issuer: JwksServer) -> None:
     """A reload that changes something else fetches nothing anew; keys are at hand in the very next request.
 
-    An issuer whose own settings changed has a set of its own, which is fetched; the old one is fetched no more.
+    An issuer whose own settings changed has a new set, which begins with what is on disk unless it is published
+    elsewhere now; then it is fetched first.
     """
     issuer.publish(key := signing("a"), path=PUBLISHED)
     issuer.publish(key, path="/other.json")
@@ -308,6 +309,10 @@ def test_a_reload_keeps_what_was_fetched(tmp_path: Path, issuer: JwksServer) -> 
         )
         until(lambda: bool(server.request("GET", "/readyz", admin=True).json()["configuration"]["since"] != since))
         assert (auth(server, token(key)).status, issuer.count(PUBLISHED)) == (200, fetched)
+        until(lambda: any((tmp_path / "keys").glob("remote-*.json")))
+        config.write_text(config.read_text().replace("jwks_cooldown = 5", "jwks_cooldown = 6"))
+        until(lambda: bool(health(server)["state"] == "stale"))
+        assert auth(server, token(key, "user-2")).status == 200, "from disk, for the issuer is down"
         config.write_text(config.read_text().replace("/jwks.json?key=s3cret", "/other.json"))
         until(lambda: issuer.count("/other.json") > 0)
         until(lambda: health(server)["source"].endswith("/other.json"))
