@@ -17,6 +17,7 @@ Reading order:
     settings/, trust.py      what can be configured, and whom that makes us trust
     app.py, reloading.py     the wiring; how it follows its configuration without a restart
     serving.py               the processes
+    checking/                what is looked at in a gateway in staging, and in the installation on this machine
     cli/                     the commands, one file per group
     identity/broken/         what must be refused; testing.py, pytest_plugin.py: for other people's tests
 

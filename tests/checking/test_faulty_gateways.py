@@ -177,8 +177,20 @@ def test_two_verdicts(tmp_path: Path, status: int) -> None:
         return answered
 
     found = checked(tmp_path, answer=other)
-    assert (found.code, found.named("failed")) == (1, {"forward-auth agrees"})
+    assert (found.code, found.named("failed")) == (1, {"forward-auth agrees", "no token"})
     assert f"two-segments: 401 token_malformed and {status}" in found.rows["forward-auth agrees"]["found"]
+
+
+def test_nobody_is_let_in(tmp_path: Path) -> None:
+    """`/auth` lets in who brings no token at all."""
+
+    def open_door(path: str, answered: Answered) -> Answered:
+        missing = (b"x-identity-error", b"credentials_missing") in answered.headers
+        return Answered(200, [], b"") if path.startswith("/auth") and missing else answered
+
+    found = checked(tmp_path, answer=open_door)
+    assert found.named("failed") == {"no token"}
+    assert "at /auth" in found.rows["no token"]["found"]
 
 
 def test_an_identity_beside_a_refusal(tmp_path: Path) -> None:
@@ -189,7 +201,7 @@ def test_an_identity_beside_a_refusal(tmp_path: Path) -> None:
         return answered.with_header(b"x-user-id", b"somebody") if refused else answered
 
     found = checked(tmp_path, answer=generous)
-    assert found.named("failed") == {"forward-auth agrees"}
+    assert found.named("failed") == {"forward-auth agrees", "no token"}
     assert "X-User-Id all the same" in found.rows["forward-auth agrees"]["found"]
 
 
@@ -368,7 +380,7 @@ def test_it_hangs_on_forward_auth(tmp_path: Path) -> None:
 
     began = time.monotonic()
     found = checked(tmp_path, "--timeout", "0.5", wait=wait)
-    assert found.named("failed") == {"forward-auth", "forward-auth agrees"}
+    assert found.named("failed") == {"forward-auth", "forward-auth agrees", "no token"}
     assert time.monotonic() - began < 60
 
 

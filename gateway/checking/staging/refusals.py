@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gateway.checking.row import Row, failed, not_performed, passed, verdict, warning
+from gateway.checking.row import Outcome, Row, failed, not_performed, passed, verdict, warning
 from gateway.checking.staging.logins import is_no_store
 from gateway.checking.staging.site import Unreachable
 from gateway.errors import Code
@@ -26,11 +26,15 @@ _HEADER_LIMIT = 4000
 """Bytes of a token that every proxy lets through in a header; a longer one is sent in the body."""
 
 
-def check_nobody(subject: Subject) -> Row:
-    """A request without a token is nobody's."""
-    expected = f"without a token: 401 {Code.CREDENTIALS_MISSING}, challenged, no-store"
+def check_nobody(subject: Subject, *, forward_auth: bool) -> Row:
+    """A request without a token is nobody's, at login and, where that can be asked, at `/auth`."""
+    name, expected = "no token", f"without a token: 401 {Code.CREDENTIALS_MISSING}, challenged, no-store"
     reply = subject.site.ask("POST", "/messenger/login", body={"app_id": subject.workspace})
-    return _judged("no token", expected, reply, Code.CREDENTIALS_MISSING)
+    row = _judged(name, expected, reply, Code.CREDENTIALS_MISSING)
+    agreement = _Agreement(subject, possible=forward_auth)
+    agreement.compare("at /auth", reply, None)
+    agreed = agreement.row()
+    return failed(name, expected, agreed.found) if agreed.outcome is Outcome.FAILED else row
 
 
 def check_broken_tokens(subject: Subject, *, forward_auth: bool) -> Iterator[Row]:
@@ -69,7 +73,7 @@ class _Agreement:
         self._compared = 0
         self._disagreed: list[str] = []
 
-    def compare(self, slug: str, reply: Reply, token: str) -> None:
+    def compare(self, slug: str, reply: Reply, token: str | None) -> None:
         """Ask `/auth` about a token of which login said this; once it does not answer, no more."""
         if not self._possible:
             return

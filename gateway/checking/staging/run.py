@@ -56,8 +56,8 @@ def _all(subject: Subject) -> Iterator[Row]:
     yield from _timed("login", lambda: check_logins(subject))
     (forward_auth,) = rows = list(_timed("forward-auth", lambda: [check_forward_auth(subject)]))
     yield from rows
-    yield from _timed("no token", lambda: [check_nobody(subject)])
     asked = forward_auth.outcome is not Outcome.NOT_PERFORMED
+    yield from _timed("no token", lambda: [check_nobody(subject, forward_auth=asked)])
     yield from _timed("broken", lambda: check_broken_tokens(subject, forward_auth=asked))
     yield from _timed("spoofed", lambda: check_spoofing(subject))
     yield from _timed("contacts", lambda: check_contacts(subject))
