@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -264,9 +263,7 @@ def test_a_server_that_never_answers(tmp_path: Path) -> None:
     """`--timeout` ends the waiting."""
     config = write_configuration(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        began = time.monotonic()
         checked = check(f"http://127.0.0.1:{silent.getsockname()[1]}", config, "--timeout", "0.5")
-        assert time.monotonic() - began < 100
     assert checked.named("failed") == {"reachable"}
     assert "within 0.5 s" in checked.rows["reachable"]["found"]
 

@@ -372,16 +372,17 @@ def test_a_bad_discovery_document(tmp_path: Path, document: Any) -> None:
 
 
 def test_it_hangs_on_forward_auth(tmp_path: Path) -> None:
-    """An address that never answers fails alone, and is not asked again and again."""
+    """An address that never answers fails alone, and is asked once by each row, however many tokens there are."""
+    asked: list[str] = []
 
     async def wait(path: str) -> None:
         if path.startswith("/auth"):
+            asked.append(path)
             await asyncio.sleep(5)
 
-    began = time.monotonic()
     found = checked(tmp_path, "--timeout", "0.5", wait=wait)
     assert found.named("failed") == {"forward-auth", "forward-auth agrees", "no token"}
-    assert time.monotonic() - began < 60
+    assert len(asked) == 3
 
 
 def test_it_sends_elsewhere(tmp_path: Path) -> None:
