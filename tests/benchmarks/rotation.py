@@ -128,7 +128,7 @@ class Load:
             return str(self.tallies[minute])
 
     def _connection(self, until: float) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=120)
         last = ""
         while (now := time.time()) < until:
             draw = self._random.random()
