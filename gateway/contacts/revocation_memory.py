@@ -21,7 +21,7 @@ from gateway.contacts.store import EVERYTHING
 from gateway.errors import Code, Outage, Refusal, StoreUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from gateway.contacts.revocation import Revocation
     from gateway.contacts.store import ContactReader, ContactStore, ContactTransaction
@@ -57,6 +57,11 @@ class Heard:
         self.newest = -math.inf
         self.contacts: dict[bytes, Bounds] = {}
         self.others: dict[bytes, Bounds] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all is revoked, as far as was heard."""
+        return self.loaded == self.heard and not (self.others or self.contacts or self.overflowed)
 
     @property
     def size(self) -> int:
@@ -120,6 +125,8 @@ class Revocations:
             self._purging.cancel()
             self._purging = None
         self._store.unsubscribe(self.hear)
+        for known in self._workspaces.values():
+            known.loaded = -1  # whoever still holds it is told of no change
         self._workspaces.clear()
 
     def of(self, workspace: str) -> Heard:
@@ -158,19 +165,32 @@ class Revocations:
         self._refuse_stored(principal, found)
         return heard
 
+    def may_concern_contacts_of(self, principal: Principal) -> bool:
+        """Whether `check_contact` has anything to look for; where it has not, asking this is all that a login pays."""
+        known = self._trusted(principal.workspace)
+        return known is None or (
+            bool(known.contacts) and (principal.issued_at is None or principal.issued_at < known.newest)
+        )
+
     async def check_contact(self, reader: ContactReader, principal: Principal, contact_id: str) -> None:
         """Refuse a token that leads to a record that was revoked, itself or as one that was merged into this one.
 
         `reader` is the store, or the transaction that found the record. Raises `Refusal(token_revoked)` or `Outage`.
         """
-        known = self.of(principal.workspace)
-        trusted = self._purging is not None and known.loaded == known.heard and not known.overflowed
-        if not trusted or not self._store.hears_changes:
-            digests = await _digests_of(reader, principal.workspace, contact_id)
-            self._refuse_stored(principal, await reader.find_revocations(principal.workspace, digests))
-        elif known.contacts and (principal.issued_at is None or principal.issued_at < known.newest):
-            contacts = known.contacts
-            self._refuse_remembered(principal, contacts, await _digests_of(reader, principal.workspace, contact_id))
+        workspace = principal.workspace
+        digests = [contact_digest(one) for one in (contact_id, *await reader.absorbed(workspace, contact_id))]
+        known = self._trusted(workspace)
+        if known is None:
+            self._refuse_stored(principal, await reader.find_revocations(workspace, digests))
+        else:
+            self._refuse_remembered(principal, known.contacts, digests)
+
+    def _trusted(self, workspace: str) -> Heard | None:
+        """What is known of a workspace, if it is all that there is to know now."""
+        known = self._workspaces.get(workspace)
+        if known is None or known.loaded != known.heard or known.overflowed or not self._store.hears_changes:
+            return None
+        return known
 
     def _refuse_remembered(self, principal: Principal, kept: Mapping[bytes, Bounds], digests: Iterable[bytes]) -> None:
         self._refuse_any(principal, (kept[digest] for digest in digests if digest in kept))
@@ -232,7 +252,3 @@ class Revocations:
 
 async def _forget(transaction: ContactTransaction, *, workspace: str, now: int) -> None:
     await transaction.forget_revocations(workspace, now=now)
-
-
-async def _digests_of(reader: ContactReader, workspace: str, contact_id: str) -> Sequence[bytes]:
-    return [contact_digest(one) for one in (contact_id, *await reader.absorbed(workspace, contact_id))]

@@ -68,8 +68,9 @@ def check_claims(signed: SignedClaims, policy: ClaimPolicy, now: float) -> Verif
 
 def ends_at(claims: dict[str, Any], policy: ClaimPolicy) -> float | None:
     """When checked claims end, leeway aside: at `exp` or with the session, whichever is earlier; None for never."""
-    ends = (claims.get("exp"), session_end(claims, policy))
-    return min((end for end in ends if end is not None), default=None)
+    exp: float | None = claims.get("exp")
+    end = session_end(claims, policy)
+    return exp if end is None else end if exp is None else min(exp, end)
 
 
 def check_exp(claims: dict[str, Any], policy: ClaimPolicy, now: float) -> None:

@@ -63,7 +63,10 @@ class TokenVerifier:
 
     def issuer(self, workspace: str, name: str) -> TrustedIssuer:
         """The issuer of a workspace with this name, such as that of a principal."""
-        return next(issuer for issuer in self._issuers[workspace] if issuer.name == name)
+        for issuer in self._issuers[workspace]:
+            if issuer.name == name:
+                return issuer
+        raise KeyError(name)
 
     async def verify(self, token: bytes, workspace: str, platform: Platform | None = None) -> Principal:
         """The principal of a token from a platform; it waits for nothing but a key that is not at hand.
