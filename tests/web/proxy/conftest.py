@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,6 +80,15 @@ def field(message: bytes, wanted: str) -> str | None:
 def status(message: bytes) -> int:
     """The status of the answer that a message begins with."""
     return int(message.split(b" ", 2)[1])
+
+
+def until(happens: Callable[[], object]) -> None:
+    """Wait for what will happen soon, on a loaded machine, too."""
+    for _ in range(3_000):
+        if happens():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen")
 
 
 def routes_to(url: str) -> str:
