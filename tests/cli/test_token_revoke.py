@@ -64,6 +64,20 @@ def test_a_token_whose_key_is_gone_is_revoked_all_the_same() -> None:
 
 
 @pytest.mark.usefixtures("development")
+def test_an_explanation_shows_it_as_step_9() -> None:
+    """Passed, failed, or not performed where no check before it let the token through."""
+    good, bad = issued("--user-id", "user-1"), issued("--user-id", "undefined")
+    told = [run("token", "inspect", token, "--json").json() for token in (good, bad)]
+    revoked("--token", good)
+    told.append(run("token", "inspect", good, "--json").json())
+    checks = [explained["checks"][-1] for explained in told]
+    assert {(check["step"], check["name"]) for check in checks} == {(9, "revocation")}
+    assert [check["outcome"] for check in checks] == ["passed", "not_performed", "failed"]
+    assert [explained["code"] for explained in told] == [None, "user_id_placeholder", "token_revoked"]
+    assert told[-1]["contact_id"] is None
+
+
+@pytest.mark.usefixtures("development")
 def test_a_jti_of_an_issuer() -> None:
     """Of that issuer alone; kept for ever where nothing bounds how long its tokens live."""
     token = issued("--user-id", "user-1", "--claim", "jti=t-1")

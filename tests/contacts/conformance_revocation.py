@@ -330,6 +330,17 @@ class RevocationMemoryConformance:
         assert counting.questions == 1
         revocations.close()
 
+    async def test_who_is_closed_asks_the_store(self, store: ContactStore) -> None:
+        """As after a reload: what a request of before still holds is told of no change, and vouches for nothing."""
+        revocations = await opened(store)
+        held = revocations.of(WORKSPACE)
+        assert held.is_empty
+        revocations.close()
+        assert not held.is_empty
+        await keep(store, revocation(token_digest(TOKEN)))
+        await asked(revocations, principal("u-1"), refused=True)
+        assert revocations.may_concern_contacts_of(principal("u-1"))
+
     async def test_while_deaf_nothing_remembered_is_trusted(self, store: ContactStore) -> None:
         """A store that cannot hear of other processes' revocations is asked each time."""
         counting: Any = Asked(store)
