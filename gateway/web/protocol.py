@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -209,9 +209,19 @@ class StrictProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """Leave the connection to uvicorn's WebSocket protocol; what follows has time-outs of its own."""
+        """Leave the connection to the WebSocket protocol; what follows has time-outs of its own."""
         self._watch.cancel()
         super().handle_websocket_upgrade()
+        sockets: Any = self.transport.get_protocol()
+        if not sockets.handshake_initiated and not self.transport.is_closing():
+            # Another method, more than 128 fields, a line longer than 8 KiB: uvicorn would say nothing, and wait.
+            refusal = Refusal(Code.REQUEST_INVALID, "not the handshake of a WebSocket")
+            self.write_answer(self.problems.answer(refusal), keep_alive=False)
+
+    def _should_upgrade(self) -> bool:
+        """Whether a WebSocket begins here; never behind a request whose answer is still owed (A26)."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return (cycle is None or cycle.response_complete) and super()._should_upgrade()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Say nothing: an upgrade is the client's wish, not a fault."""

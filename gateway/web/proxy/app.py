@@ -26,7 +26,10 @@ class ForwardingApp:
         """Speak ASGI."""
         path = path_of(scope) if scope["type"] in {"http", "websocket"} else b""
         if not path or not self._forwarder.routes.takes(path):
-            await self._app(scope, receive, send)
+            if scope["type"] == "websocket":
+                await refuse_socket(self._forwarder.problems.nothing_here(), scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
             return
         client = scope.get("client")
         peer = self._forwarder.heads.peer(client[0] if client else None)

@@ -1,7 +1,8 @@
 """A stream of server-sent events on its way through: kept alive while it is quiet, ended with its identity.
 
 A comment keeps proxies and browsers from giving a quiet stream up. It stands between two events and never inside one
-(the HTML standard, "Server-sent events": a line that begins with a colon is ignored).
+(the HTML standard, "Server-sent events": a line that begins with a colon is ignored), and only where nothing counts or
+encodes the bytes.
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ _BORDERS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 def is_event_stream(head: AnswerHead) -> bool:
-    """Whether an answer is a stream of events into which a comment can be written."""
-    fields = dict(head.headers)
-    kind = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    return kind == b"text/event-stream" and head.length is None and b"content-encoding" not in fields and head.has_body
+    """Whether an answer is a stream of events, and so outlives its request."""
+    kinds = [value.partition(b";")[0].strip().lower() for name, value in head.headers if name == b"content-type"]
+    return b"text/event-stream" in kinds and head.has_body
+
+
+def takes_comments(head: AnswerHead) -> bool:
+    """Whether a comment can be written into a stream: its bytes are neither counted nor encoded."""
+    return head.length is None and not any(name == b"content-encoding" for name, _ in head.headers)
 
 
 class EventStream:

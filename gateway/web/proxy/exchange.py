@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.errors import Code, Outage
-from gateway.web.proxy.event_stream import EventStream, is_event_stream
+from gateway.web.proxy.event_stream import EventStream, is_event_stream, takes_comments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,6 +66,7 @@ class Exchange:
         self._client = client
         self._forwarding = forwarding
         self._live = live
+        self._is_live = False
         self._events: EventStream | None = None
         self._upstreams = forwarding.upstreams
         self._head = forwarding.head
@@ -133,8 +134,10 @@ class Exchange:
         """See `Receiver`."""
         self._client.answered(head)
         if is_event_stream(head):
-            self._events = EventStream(self._client.body)
+            self._is_live = True
             self._live.add(self, self._forwarding.admitted, self._forwarding.route, self._end)
+            if takes_comments(head):
+                self._events = EventStream(self._client.body)
 
     def body(self, chunk: bytes) -> None:
         """See `Receiver`."""
@@ -177,9 +180,10 @@ class Exchange:
 
     def _close(self) -> None:
         self._over = True
+        if self._is_live:
+            self._live.remove(self)
         if self._events is not None:
             self._events.close()
-            self._live.remove(self)
 
     def _send(self, chunk: bytes) -> None:
         if self._over:

@@ -14,7 +14,7 @@ from gateway.errors import Code, Outage, Refusal
 from gateway.web.authentication import Authenticated
 from gateway.web.proxy.route import Access, Route
 from gateway.web.proxy.target import check_path
-from gateway.web.proxy.upstreams import Address, Upstreams
+from gateway.web.proxy.upstreams import Upstreams
 from gateway.web.standing import Standing
 from gateway.web.transport import Answer, one_token, read_head
 
@@ -60,12 +60,12 @@ class Forwarding(Struct, frozen=True):
 class Socket(Struct, frozen=True):
     """A WebSocket that goes on: the handshake as the upstream gets it, without what `websockets` writes itself."""
 
-    uri: str
-    address: Address
+    host: str
+    path: str
+    query: str
     headers: list[tuple[str, str]]
     subprotocols: list[str]
     own_subprotocol: str | None
-    connect_seconds: float
     route: Route
     admitted: Admitted
 
@@ -109,7 +109,7 @@ class Forwarder:
         The token may also stand among the subprotocols, as `bearer.<token>`, for a browser can send no header.
         """
         offered = [one.strip() for name, value in request.headers if name == _SUBPROTOCOL for one in value.split(b",")]
-        tokens = [one.removeprefix(_BEARER) for one in offered if one.startswith(_BEARER)]
+        tokens = [one[len(_BEARER) :] for one in offered if _is_bearer(one)]
         try:
             route = self.route(request)
             if route is None:
@@ -119,11 +119,8 @@ class Forwarder:
             return self.problems.answer(error)
         except Exception as error:  # noqa: BLE001 - as in `decide`
             return self.problems.failure(error)
-        subprotocols = [one.decode("latin-1") for one in offered if one and not one.startswith(_BEARER)]
+        subprotocols = [one.decode("latin-1") for one in offered if one and not _is_bearer(one)]
         own = OWN_SUBPROTOCOL if OWN_SUBPROTOCOL in subprotocols else None
-        address = route.upstreams.first()
-        scheme = "wss" if address.tls else "ws"
-        host = _field(request.headers, b"host").decode("latin-1") or address.host
         lines = b"".join(
             [
                 *self.heads.passing(request.headers, keeps_token=route.keeps_token, cookie=route.cookie),
@@ -133,12 +130,12 @@ class Forwarder:
         )
         fields = [line.partition(": ")[::2] for line in lines.decode("latin-1").split("\r\n") if line]
         return Socket(
-            uri=f"{scheme}://{host}{_target(request).decode('ascii')}",
-            address=address,
+            host=_field(request.headers, b"host").decode("latin-1"),
+            path=request.path.decode("ascii"),
+            query=request.query.decode("latin-1"),
             headers=[field for field in fields if field[0] != "host" and not field[0].startswith("sec-websocket-")],
             subprotocols=[one for one in subprotocols if one != own],
             own_subprotocol=own,
-            connect_seconds=route.upstreams.limits.connect,
             route=route,
             admitted=admitted,
         )
@@ -206,6 +203,10 @@ class Forwarder:
         )
         has_body = chunked or (length is not None and length != b"0")
         return Forwarding(route.upstreams, request.method, head, has_body, chunked, route, admitted)
+
+
+def _is_bearer(subprotocol: bytes) -> bool:
+    return subprotocol[: len(_BEARER)].lower() == _BEARER  # whatever begins like a credential is one (B18)
 
 
 def _target(request: Request) -> bytes:

@@ -1,6 +1,12 @@
-"""uvicorn's WebSocket protocol, told what it does not notice and kept from telling what nobody should read.
+"""uvicorn's WebSocket protocol: it ends what it would leave standing, and tells nothing that nobody should read.
 
 * A refused handshake is a finished one: without a word uvicorn logs an error for each (`websocket.http.response`).
+* A client that reads nothing is let go a while after the end; what waits for it would keep the connection for ever.
+* Of a message in many pieces only the bytes are kept. uvicorn keeps every piece, so a message of empty ones, which
+  never ends and never is too large, would fill the memory. So would pongs for a client that reads none (RFC 6455
+  section 5.5.3: only the last ping must be answered).
+* A client that is slow is not gone: neither one that still takes what waits for it, nor one of which we read nothing
+  for now because the upstream does not keep up.
 * Its line for every socket holds the path with its query, which may hold anything.
 """
 
@@ -12,19 +18,101 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 if TYPE_CHECKING:
+    import asyncio
+
     from uvicorn._types import ASGISendEvent
+    from websockets.frames import Frame
+
+PONG_SECONDS = 60.0
+"""How long a client may take to answer a ping; what is in flight before it may be megabytes, on a slow line."""
+
+GONE_SECONDS = 10.0
+"""How long after the end a client may take to read what is left for it."""
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
     """One WebSocket of the public listener."""
 
+    _pong = b""
+    """The answer to the last ping of a client that does not read for now."""
+
+    _unsent = 0
+    _went_on = False
+    _ending: asyncio.TimerHandle | None = None
+
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.logger = logging.getLogger("gateway.sockets")
         self.logger.setLevel(logging.WARNING)
+        self.ping_timeout = PONG_SECONDS
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        if self._ending is not None:
+            self._ending.cancel()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly."""
+        super().pause_writing()
+        self._went_on = False
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._went_on = True
+        pong, self._pong = self._pong, b""
+        if pong:
+            self.transport.write(pong)
+        super().resume_writing()
+
+    def handle_cont(self, event: Frame) -> None:
+        """Another piece of a message."""
+        before: bytes | bytearray = self.frames[0]
+        whole = before if isinstance(before, bytearray) else bytearray(before)
+        self.frames = [whole]  # type: ignore[list-item]  # what becomes the message is read like bytes
+        whole += event.data
+        if event.fin:
+            self.send_receive_event_to_app()
+
+    def handle_ping(self) -> None:
+        """Answer, when the client reads."""
+        answer = b"".join(self.conn.data_to_send())
+        if self.writable.is_set():
+            self.transport.write(answer)
+        elif answer:
+            self._pong = answer
+
+    def send_keepalive_ping(self) -> None:
+        """Ask whether the client is there."""
+        self._unsent, self._went_on = self.transport.get_write_buffer_size(), False
+        super().send_keepalive_ping()
+
+    def keepalive_timeout(self) -> None:
+        """Give the client up, unless it is slow, or we are."""
+        unsent = self.transport.get_write_buffer_size()
+        if self.read_paused or self._went_on or 0 < unsent < self._unsent:
+            self._unsent, self._went_on = unsent, False
+            self.pong_timer = self.loop.call_later(PONG_SECONDS, self.keepalive_timeout)
+            return
+        super().keepalive_timeout()
+        self._end_soon()
+
+    def shutdown(self) -> None:
+        """The gateway ends."""
+        super().shutdown()
+        self._end_soon()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        """The application has no more to say."""
+        super().on_task_complete(task)
+        self._end_soon()
 
     async def send(self, message: ASGISendEvent) -> None:
         """See ASGI."""
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
             self.handshake_complete = True
+
+    def _end_soon(self) -> None:
+        if self._ending is None and not self.disconnected:
+            self._ending = self.loop.call_later(GONE_SECONDS, self.transport.abort)

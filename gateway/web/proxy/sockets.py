@@ -1,8 +1,9 @@
 """WebSockets on their way through: the client's side by ASGI, the upstream's by `websockets`.
 
 A refusal before the upgrade is a real HTTP status, ours or the upstream's. Afterwards 4401 says that the token ended or
-was revoked, 4403 that the contact was blocked or merged, 1012 that the gateway restarts; every other code is the other
-side's own.
+was revoked, 4403 that the contact was blocked, merged or archived, 1012 that the gateway restarts, 1011 that a side was
+lost; every other code is the other side's own. Messages are handed on one by one: whoever does not take them makes the
+other side wait.
 """
 
 from __future__ import annotations
@@ -13,18 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.errors import Code, Outage
 from gateway.web.problems import status_of
+from gateway.web.proxy.connection import AnswerHead
+from gateway.web.transport import Answer
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
-    from websockets.asyncio.client import ClientConnection
+    from collections.abc import Coroutine, Iterable
+
+    from starlette.types import Message, Receive, Scope, Send
 
     from gateway.web.proxy.forwarder import Forwarder, Socket
-    from gateway.web.transport import Answer
+    from gateway.web.proxy.heads import Field
+    from gateway.web.proxy.upstream_socket import UpstreamSocket
 
-MESSAGE_LIMIT = 16 * 1024 * 1024
 EXPIRED, FORBIDDEN = 4401, 4403
-_UNSENDABLE = frozenset({1005, 1006, 1015})
+_NORMAL, _GOING_AWAY, _TOO_BIG, _LOST = 1000, 1001, 1009, 1011
+_NO_CODE = frozenset({1005, 1006, 1015})
 """Codes that stand for the lack of one, and are never sent (RFC 6455 section 7.4.1)."""
+
+_Close = tuple[int, str]
+"""A code and a reason."""
 
 
 def closing_code(code: Code) -> int:
@@ -35,7 +43,7 @@ def closing_code(code: Code) -> int:
 async def refuse_socket(answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer the handshake with an HTTP answer."""
     await receive()  # the server's `websocket.connect`
-    await _deny(answer.status, list(answer.headers), answer.body, scope, send)
+    await _deny(answer, scope, send)
 
 
 class SocketRelay:
@@ -47,85 +55,102 @@ class SocketRelay:
 
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Connect to the upstream and hand messages on, until one side closes or the identity is refused."""
+        await receive()  # the server's `websocket.connect`
+        first = asyncio.ensure_future(receive())
+        opening = asyncio.ensure_future(self._open())
+        upstream: UpstreamSocket | None = None
+        try:
+            await asyncio.wait({first, opening}, return_when=asyncio.FIRST_COMPLETED)
+            if first.done() and first.result()["type"] == "websocket.disconnect":
+                return
+            outcome = await opening
+            if isinstance(outcome, Answer):
+                await _deny(outcome, scope, send)
+                return
+            upstream = outcome
+            assert upstream.response is not None  # noqa: S101 - an open socket has one
+            fields = self._fields(upstream.response.status_code, upstream.response.headers.raw_items())
+            chosen = upstream.subprotocol or self._socket.own_subprotocol
+            await send({"type": "websocket.accept", "subprotocol": chosen, "headers": fields})
+            await self._relay(upstream, first, receive, send)
+        finally:
+            await _cancel(first, opening)
+            if upstream is None and not opening.cancelled() and not isinstance(outcome := opening.result(), Answer):
+                upstream = outcome
+            if upstream is not None:
+                upstream.transport.abort()  # closed by now, unless something went wrong on the way
+
+    async def _open(self) -> UpstreamSocket | Answer:
+        """The upstream's side, or what the client is told instead; never raises."""
         from websockets.exceptions import InvalidHandshake, InvalidStatus  # noqa: PLC0415 - only sockets need it
 
-        await receive()  # the server's `websocket.connect`
+        from gateway.web.proxy.upstream_socket import open_socket  # noqa: PLC0415 - as above
+
+        problems = self._forwarder.problems
         try:
-            upstream = await self._connected()
+            return await open_socket(self._socket)
         except InvalidStatus as refused:
-            response = refused.response
-            fields = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers.raw_items()]
-            kept = [field for field in fields if field[0] not in {b"connection", b"upgrade", b"transfer-encoding"}]
-            await _deny(response.status_code, kept, bytes(response.body or b""), scope, send)
-            return
-        except (OSError, InvalidHandshake) as error:
-            code = Code.UPSTREAM_TIMEOUT if isinstance(error, TimeoutError) else Code.UPSTREAM_UNAVAILABLE
-            outage = Outage(code, f"no WebSocket of the upstream: {type(error).__name__}")
-            answer = self._forwarder.problems.answer(outage)
-            await _deny(answer.status, list(answer.headers), answer.body, scope, send)
-            return
-        async with upstream:
-            chosen = upstream.subprotocol or self._socket.own_subprotocol
-            await send({"type": "websocket.accept", "subprotocol": chosen, "headers": []})
-            await self._until_closed(upstream, receive, send)
+            status, headers = refused.response.status_code, refused.response.headers
+            if status >= 200:
+                return Answer(status, tuple(self._fields(status, headers.raw_items())), bytes(refused.response.body))
+            return problems.answer(Outage(Code.UPSTREAM_UNAVAILABLE, "an interim answer to a handshake"))
+        except TimeoutError:
+            return problems.answer(Outage(Code.UPSTREAM_TIMEOUT, "no WebSocket of the upstream in time"))
+        except (OSError, ValueError, InvalidHandshake) as error:  # ValueError: of a name that is none
+            reason = f"no WebSocket of the upstream: {type(error).__name__}"
+            return problems.answer(Outage(Code.UPSTREAM_UNAVAILABLE, reason))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client is answered
+            return problems.failure(error)
 
-    async def _connected(self) -> ClientConnection:
-        from websockets.asyncio.client import connect  # noqa: PLC0415 - only sockets need it
-        from websockets.typing import Subprotocol  # noqa: PLC0415 - only sockets need it
+    def _fields(self, status: int, fields: Iterable[tuple[str, str]]) -> list[Field]:
+        """The fields of the upstream's answer that are the client's, too: its cookies, but not what we negotiate."""
+        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+        kept = self._forwarder.heads.answer_fields(AnswerHead(status, b"", headers, length=None, has_body=False))
+        return [field for field in kept if field[0] != b"date" and not field[0].startswith(b"sec-websocket-")]
 
-        socket = self._socket
-        return await connect(
-            socket.uri,
-            host=socket.address.host,
-            port=socket.address.port,
-            additional_headers=socket.headers,
-            user_agent_header=None,
-            subprotocols=[Subprotocol(one) for one in socket.subprotocols] or None,
-            compression=None,
-            proxy=None,
-            max_size=MESSAGE_LIMIT,
-            ping_interval=20,
-            open_timeout=socket.connect_seconds,
-            close_timeout=5,
-        )
-
-    async def _until_closed(self, upstream: ClientConnection, receive: Receive, send: Send) -> None:
+    async def _relay(
+        self, upstream: UpstreamSocket, first: asyncio.Future[Message], receive: Receive, send: Send
+    ) -> None:
         socket = self._socket
         ended: asyncio.Future[Code] = asyncio.get_running_loop().create_future()
-        incoming = asyncio.create_task(_incoming(upstream, receive))
-        outgoing = asyncio.create_task(_outgoing(upstream, send))
+        incoming = asyncio.ensure_future(_incoming(upstream, first, receive))
+        outgoing = asyncio.ensure_future(_outgoing(upstream, send))
         waited: set[asyncio.Future[Any]] = {incoming, outgoing, ended}
-        with self._forwarder.live.watching(upstream, socket.admitted, socket.route, ended.set_result):
-            done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        for task in (incoming, outgoing):
-            task.cancel()
-        await asyncio.gather(incoming, outgoing, return_exceptions=True)
+        try:
+            with self._forwarder.live.watching(upstream, socket.admitted, socket.route, ended.set_result):
+                done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _cancel(incoming, outgoing)
         if ended in done:
-            code = closing_code(ended.result())
-            await _close(send, code, "the identity is no longer accepted")
-            await upstream.close(code)
+            close = closing_code(ended.result()), "the identity is no longer accepted"
+            await _all_within(_close_client(send, close), upstream.close(*close))
         elif incoming in done:
-            await upstream.close(incoming.result())
-        else:
-            await _close(send, *outgoing.result())
+            await _all_within(upstream.close(*incoming.result()))
+        elif outgoing.exception() is None:
+            await _all_within(_close_client(send, outgoing.result()), upstream.wait_closed())
+        else:  # nothing can be sent to the client any more
+            await _all_within(upstream.close(_GOING_AWAY))
 
 
-async def _incoming(upstream: ClientConnection, receive: Receive) -> int:
-    """From the client to the upstream; the code with which the client closed."""
+async def _incoming(upstream: UpstreamSocket, first: asyncio.Future[Message], receive: Receive) -> _Close:
+    """From the client to the upstream; with what the client closed."""
     from websockets.exceptions import ConnectionClosed  # noqa: PLC0415 - only sockets need it
 
-    while True:
-        message = await receive()
-        if message["type"] == "websocket.disconnect":
-            code: int = message.get("code") or 1000
-            return 1001 if code in _UNSENDABLE else code
+    message = await first
+    while message["type"] != "websocket.disconnect":
         content = message.get("text")
         with contextlib.suppress(ConnectionClosed):  # the other direction hears of it
             await upstream.send(message["bytes"] if content is None else content)
+        message = await receive()
+    code: int = message.get("code") or 1005
+    if code in _NO_CODE:
+        # uvicorn has one code for a client that closed without any and one that is gone, but no reason for that.
+        return (_NORMAL if "reason" in message else _GOING_AWAY), ""
+    return code, message.get("reason") or ""
 
 
-async def _outgoing(upstream: ClientConnection, send: Send) -> tuple[int, str]:
-    """From the upstream to the client; the code and the reason with which the upstream closed."""
+async def _outgoing(upstream: UpstreamSocket, send: Send) -> _Close:
+    """From the upstream to the client; with what the upstream closed."""
     from websockets.exceptions import ConnectionClosed  # noqa: PLC0415 - only sockets need it
 
     try:
@@ -134,20 +159,38 @@ async def _outgoing(upstream: ClientConnection, send: Send) -> tuple[int, str]:
             kind = "text" if isinstance(message, str) else "bytes"
             await send({"type": "websocket.send", kind: message})
     except ConnectionClosed as closed:
-        frame = closed.rcvd
-        if frame is None or frame.code in _UNSENDABLE:
-            return 1011 if frame is None else 1000, ""
-        return frame.code, frame.reason
+        if closed.rcvd is not None:
+            frame = closed.rcvd
+            return (_NORMAL, "") if frame.code in _NO_CODE else (frame.code, frame.reason)
+        too_big = closed.sent is not None and closed.sent.code == _TOO_BIG
+        return (_TOO_BIG if too_big else _LOST), ""
 
 
-async def _close(send: Send, code: int, reason: str) -> None:
-    with contextlib.suppress(Exception):  # the client may have gone at this very moment
-        await send({"type": "websocket.close", "code": code, "reason": reason})
+async def _close_client(send: Send, close: _Close) -> None:
+    code, reason = close
+    await send({"type": "websocket.close", "code": code, "reason": reason})
 
 
-async def _deny(status: int, headers: list[Any], body: bytes, scope: Scope, send: Send) -> None:
+async def _all_within(*closings: Coroutine[Any, Any, None]) -> None:
+    """Let the sides close, but not for ever: one that does not read never would. It may be gone at this very moment."""
+    from gateway.web.proxy.upstream_socket import CLOSE_SECONDS  # noqa: PLC0415 - only sockets need it
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await asyncio.gather(*closings, return_exceptions=True)
+
+
+async def _cancel(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel what is not done, and wait until it is."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _deny(answer: Answer, scope: Scope, send: Send) -> None:
     if "websocket.http.response" in scope.get("extensions", {}):
-        await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
-        await send({"type": "websocket.http.response.body", "body": body})
+        headers = list(answer.headers)
+        await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": answer.body})
     else:
         await send({"type": "websocket.close", "code": 1008, "reason": "refused"})

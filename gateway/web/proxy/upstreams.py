@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
@@ -19,7 +19,9 @@ from gateway.web.proxy.connection import UpstreamConnection
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
+
+T = TypeVar("T")
 
 SWEEP_SECONDS = 1.0
 LONGEST_REST = 30.0
@@ -88,14 +90,29 @@ class Upstreams:
     def __init__(self, addresses: Sequence[Address], limits: Limits, tls: ssl.SSLContext | None = None) -> None:
         self._upstreams = [_Upstream(address) for address in addresses]
         self.limits = limits
-        self._tls = tls
+        self.tls = tls
         self._waiting: deque[asyncio.Future[UpstreamConnection | None]] = deque()
         self._closed = False
         self._sweep: asyncio.TimerHandle | None = None
 
-    def first(self) -> Address:
-        """The one to be tried first now."""
-        return next(self._in_order(asyncio.get_running_loop().time())).address
+    async def reach(self, opened: Callable[[Address], Coroutine[Any, Any, T]]) -> T:
+        """A connection of another kind, which is not kept here, to the first upstream that can be reached.
+
+        Raises `OSError` (also for a time-out) or `ValueError` as the last one did.
+        """
+        loop = asyncio.get_running_loop()
+        failed: OSError | ValueError = OSError()
+        for upstream in list(self._in_order(loop.time())):
+            try:
+                async with asyncio.timeout(self.limits.connect):
+                    connection = await opened(upstream.address)
+            except (OSError, ValueError) as error:
+                upstream.failed(loop.time())
+                failed = error
+            else:
+                upstream.worked()
+                return connection
+        raise failed
 
     def take(self, *, repeatable: bool) -> UpstreamConnection | None:
         """A connection that stands already, if there is one fit for the request; it costs no waiting.
@@ -186,7 +203,7 @@ class Upstreams:
                     lambda: UpstreamConnection(made, free, gone),
                     address.host,
                     address.port,
-                    ssl=self._tls if address.tls else None,
+                    ssl=self.tls if address.tls else None,
                 )
         finally:
             upstream.opening -= 1
