@@ -132,6 +132,7 @@ class Reloader:
         self._reloaded = reloaded
         self._asked = asyncio.Event()
         self._again_at = math.inf
+        self._keys = _keys(gateway)
 
     def ask(self) -> None:
         """Reload, whether or not a file changed."""
@@ -161,7 +162,7 @@ class Reloader:
             if not (asked or time.monotonic() >= self._again_at or await asyncio.to_thread(self._files.changed)):
                 return
             await self._quiet()
-            before, keys_before = gateway.configured.settings, _keys(gateway)
+            before = gateway.configured.settings
             settings, waiting = with_fixed(await asyncio.to_thread(self._files.read), before)
             await gateway.take_over(settings)
             self._reloaded()
@@ -173,7 +174,7 @@ class Reloader:
         except Exception as error:  # noqa: BLE001 - whatever it is, logins go on
             self._keep((f"it cannot be used: {type(error).__name__}; the log says where",), asked=asked, cause=error)
         else:
-            self._tell(before, keys_before, waiting, asked=asked)
+            self._tell(before, waiting, asked=asked)
 
     async def _quiet(self) -> None:
         """Wait until nobody writes."""
@@ -191,11 +192,12 @@ class Reloader:
         state.kept(problems)
         self._again_at = time.monotonic() + RETRY_SECONDS
 
-    def _tell(
-        self, before: Settings, keys_before: Mapping[str, VerificationKey], waiting: tuple[str, ...], *, asked: bool
-    ) -> None:
+    def _tell(self, before: Settings, waiting: tuple[str, ...], *, asked: bool) -> None:
         state = self._gateway.health.configuration
-        settings, keys = self._gateway.configured.settings, _keys(self._gateway)
+        settings = self._gateway.configured.settings
+        # Since it was last told: a keyring or a published set may have changed without a reload.
+        keys_before, keys = self._keys, _keys(self._gateway)
+        self._keys = keys
         if settings.log_level != before.log_level:
             configure_logging(settings.log_level)
         news = {
