@@ -249,7 +249,7 @@ class TestInFlight:
 
 
 async def until(done: Callable[[], bool]) -> None:
-    for _ in range(1000):
+    for _ in range(4000):
         if done():
             return
         await asyncio.sleep(0.02)

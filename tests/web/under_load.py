@@ -149,7 +149,7 @@ class Configuration:
 
 
 def until(done: Callable[[], bool]) -> None:
-    for _ in range(1500):
+    for _ in range(5000):
         if done():
             return
         time.sleep(0.02)
