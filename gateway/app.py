@@ -22,7 +22,15 @@ from gateway.identity.platforms import Platform
 from gateway.identity.verifier import TokenVerifier
 from gateway.routing import UpstreamPools, create_forwarder
 from gateway.settings import Settings, load_settings
-from gateway.trust import KeySources, default_workspace, enforcement_of, id_rules, resolution_policies, trusted_issuers
+from gateway.trust import (
+    KeySources,
+    create_assertions,
+    default_workspace,
+    enforcement_of,
+    id_rules,
+    resolution_policies,
+    trusted_issuers,
+)
 from gateway.web.admin.access import AccessTokenMiddleware
 from gateway.web.admin.attached_api import AttachedApi
 from gateway.web.admin.contacts_api import ContactsApi
@@ -56,6 +64,7 @@ from gateway.web.well_known import WellKnown
 
 if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore
+    from gateway.web.assertion import Assertions
 
 
 class AdminPart(Protocol):
@@ -135,8 +144,9 @@ class Gateway:
 
     def _configure(self, settings: Settings) -> Configured:
         authenticator = create_authenticator(settings, self.store, self.sources, self.counter)
-        endings = create_endings(settings)
-        well_known = WellKnown(authenticator.verifier.all_issuers)
+        assertions = create_assertions(settings)
+        endings = create_endings(settings, assertions)
+        well_known = WellKnown(authenticator.verifier.all_issuers, [] if assertions is None else [assertions.keys])
         public = create_public_app(self.health, well_known, self.problems)
         own = {route.path.encode() for part in (self.health, well_known) for route in part.routes()}
         forwarder = create_forwarder(
@@ -145,6 +155,7 @@ class Gateway:
             problems=self.problems,
             pools=self.pools,
             live=self.live,
+            assertions=assertions,
             reserved=own | {ending.path for ending in endings},
         )
         return Configured(
@@ -183,16 +194,16 @@ def create_authenticator(
     )
 
 
-def create_endings(settings: Settings) -> tuple[Ending, ...]:
+def create_endings(settings: Settings, assertions: Assertions | None = None) -> tuple[Ending, ...]:
     """The addresses that the decision answers."""
     identity_headers = IdentityHeaders(settings.public.headers.names())
     return (
         Login(),
         Me(),
         Logout(),
-        ForwardAuth(identity_headers),
+        ForwardAuth(identity_headers, assertions=assertions),
         *(
-            ForwardAuth(identity_headers, app_id, platform)
+            ForwardAuth(identity_headers, app_id, platform, assertions)
             for app_id in settings.workspaces
             for platform in (None, *Platform)
         ),

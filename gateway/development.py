@@ -1,7 +1,8 @@
 """Development mode: a gateway that works at once, for one developer on one machine.
 
-The folder (mode 0700) holds the keyrings of a messenger and of a local issuer, an access token and the contacts. What
-is there is used again, so ids and tokens outlive a restart. It listens on loopback only.
+The folder (mode 0700) holds the keyrings of a messenger, of a local issuer and of the assertions for upstreams, an
+access token and the contacts. What is there is used again, so ids and tokens outlive a restart. It listens on loopback
+only.
 
 The local issuer's `iss` is the address that is served, for its keys stand there. The folder remembers this address, so
 that a command in another terminal speaks of the same issuer.
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 WORKSPACE = "dev"
 LOCAL_AUDIENCE = "messenger"
+ASSERTION_AUDIENCE = "upstream"
 _MESSENGER_KID = "dev"
 
 
@@ -65,6 +67,11 @@ class DevelopmentFolder(Struct, frozen=True):
     def local_keyring(self) -> Path:
         """The key pairs of the issuer `local`."""
         return self.path / "local-keyring.json"
+
+    @property
+    def assertion_keyring(self) -> Path:
+        """The key pairs that sign assertions."""
+        return self.path / "assertion-keyring.json"
 
     @property
     def address(self) -> Path:
@@ -117,6 +124,7 @@ class DevelopmentFolder(Struct, frozen=True):
         before = self.path / "messenger-secret"
         self._make(self.messenger_keyring, "HS256", _MESSENGER_KID, before, random_bytes, int(clock()))
         self._make(self.local_keyring, "ES256", None, self.path / "local-key.pem", random_bytes, int(clock()))
+        self._make(self.assertion_keyring, "ES256", None, None, random_bytes, int(clock()))
         (self.path / "local-jwks.json").unlink(missing_ok=True)
 
     async def prepare_store(self, url: str, random_bytes: Callable[[int], bytes], now: float) -> str:
@@ -155,19 +163,21 @@ class DevelopmentFolder(Struct, frozen=True):
 
     @staticmethod
     def _make(  # noqa: PLR0913, PLR0917 - what a first key is made of
-        path: Path, algorithm: str, kid: str | None, before: Path, random_bytes: Callable[[int], bytes], now: int
+        path: Path, algorithm: str, kid: str | None, before: Path | None, random_bytes: Callable[[int], bytes], now: int
     ) -> None:
         """Make a keyring, with the key of an earlier version or a new one; drop the earlier file once it is in."""
+        earlier = before if before is not None and before.exists() else None
         if not path.exists():
 
             def first(keyring: Keyring) -> Keyring:
                 if keyring.keys:  # somebody else came first
                     return keyring
-                material = read_secret_file(before) if before.exists() else new_material(algorithm, random_bytes)
+                material = read_secret_file(earlier) if earlier else new_material(algorithm, random_bytes)
                 return added(keyring, new_entry(keyring, algorithm, material, now, kid=kid), now)
 
             change_keyring(path, first)
-        before.unlink(missing_ok=True)
+        if earlier:
+            earlier.unlink(missing_ok=True)
 
     def tables(self) -> dict[str, Any]:
         """What a `gateway.toml` of development mode would hold."""
@@ -175,6 +185,11 @@ class DevelopmentFolder(Struct, frozen=True):
             "public": {"bind": self.bind, "default_workspace": WORKSPACE},
             "store": {"url": f"sqlite:///{self.contacts}"},
             "log_level": "warning",
+            "assertion": {
+                "keyring": str(self.assertion_keyring),
+                "issuer": f"http://{self.bind}/assertions",
+                "audience": ASSERTION_AUDIENCE,
+            },
             "workspaces": {
                 WORKSPACE: {
                     "issuers": [

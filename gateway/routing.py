@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.settings import RouteSettings, Settings
+    from gateway.web.assertion import Assertions
     from gateway.web.authentication import Authenticator
     from gateway.web.problems import Problems
     from gateway.web.proxy.live import Live
@@ -59,6 +60,7 @@ def create_forwarder(  # noqa: PLR0913 - what the wiring has
     problems: Problems,
     pools: UpstreamPools,
     live: Live,
+    assertions: Assertions | None = None,
     reserved: Iterable[bytes],
 ) -> Forwarder | None:
     """The reverse proxy, None where no route is configured; `reserved` are our own addresses."""
@@ -82,6 +84,7 @@ def create_forwarder(  # noqa: PLR0913 - what the wiring has
                     cookie=None if route.cookie is None else route.cookie.encode(),
                     platform=route.platform,
                     keeps_token=route.keep_token,
+                    audience=route.audience or (assertions.audience if assertions is not None else None),
                 )
             )
     if unusable:
@@ -97,4 +100,5 @@ def create_forwarder(  # noqa: PLR0913 - what the wiring has
         heads=Heads(identity_headers, trusted),
         problems=problems,
         live=live,
+        assertions=assertions,
     )

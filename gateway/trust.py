@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from pathlib import Path
@@ -15,7 +16,8 @@ from gateway.identity.claims import ClaimPolicy
 from gateway.identity.issuer import TrustedIssuer
 from gateway.identity.placeholders import placeholder_spelling
 from gateway.identity.principal import IdRules
-from gateway.settings import LONGEST_LIFETIME, ArchivedLogin, FirstSight, Profile, place
+from gateway.settings import ASSERTION_KEYS, LONGEST_LIFETIME, ArchivedLogin, FirstSight, Profile, place
+from gateway.web.assertion import Assertions
 from gateway.web.enforcement import Enforcement
 from keys.destinations import Destinations
 from keys.errors import KeyMaterialError
@@ -129,6 +131,18 @@ def trusted_issuers(settings: Settings, sources: KeySources | None = None) -> tu
     if problems:
         raise SettingsInvalid(problems)
     return tuple(issuers)
+
+
+def create_assertions(settings: Settings) -> Assertions | None:
+    """What signs assertions for upstreams, None where that is not configured; raises `SettingsInvalid`."""
+    table = settings.assertion
+    if table is None:
+        return None
+    try:
+        keys = KeyringSource(_keyring(ASSERTION_KEYS, table.keyring), time.time, table.keyring)
+    except KeyMaterialError as error:
+        raise SettingsInvalid([f"assertion.keyring: {error}"]) from error
+    return Assertions(keys, table.issuer, table.audience, time.time, os.urandom)
 
 
 def id_rules(settings: Settings, app_id: str) -> IdRules:

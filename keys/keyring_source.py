@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from keys.jwk import VerificationKey
-    from keys.keyring import Keyring
+    from keys.keyring import Keyring, KeyringEntry
 
 LOOK_SECONDS = 1.0
 """How often the file is looked at: one `stat`, when somebody asks for a key at all."""
@@ -70,6 +70,11 @@ class KeyringSource(Standing):
         """What may be published now, as a JWK set: nothing of a shared secret, which has no public half (R11)."""
         self._now()
         return self._public
+
+    def signing(self) -> KeyringEntry | None:
+        """The key that signs now; None where none does."""
+        self._now()
+        return self.keyring.signing(self._clock())
 
     def _now(self) -> KeySet:
         now = self._clock()

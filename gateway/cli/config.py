@@ -12,7 +12,7 @@ from gateway.cli.configuration import settings_for
 from gateway.cli.output import FOUND_WANTING, complain, say, say_json
 from gateway.errors import SettingsInvalid
 from gateway.settings import masked, place
-from gateway.trust import enforcement_of, trusted_issuers
+from gateway.trust import create_assertions, enforcement_of, trusted_issuers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,7 @@ def check(config: Config = None, as_json: AsJson = False) -> None:  # noqa: FBT0
     try:
         settings = settings_for(config)
         issuers = trusted_issuers(settings)
+        assertions = create_assertions(settings)
     except SettingsInvalid as error:
         if as_json:
             say_json({"ok": False, "problems": list(error.problems)})
@@ -51,6 +52,8 @@ def check(config: Config = None, as_json: AsJson = False) -> None:  # noqa: FBT0
         return
     for issuer in issuers:
         say(f"{issuer.workspace}: trusts {issuer.name}: {', '.join(issuer.algorithms)}, {_keys(issuer.keys)}")
+    if assertions is not None:
+        say(f"asserts identities to upstreams: {_keys(assertions.keys)}")
     for one in lenient:
         say(f"not enforced: {one}; who is not proven passes there as nobody")
     say("the configuration is good")

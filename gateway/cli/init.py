@@ -46,6 +46,13 @@ bind = "127.0.0.1:8081"
 url = "sqlite:///var/contacts.db"
 # url_file = "secrets/store-url"           # for postgresql://user:password@host/database
 
+# A signed word to your application about who it is, beside the headers: X-Identity-Assertion (60 s). Its key is made by
+# `gateway keys generate assertion`; the public half stands in /.well-known/jwks.json.
+# [assertion]
+# keyring = "secrets/{app_id}-assertion.json"
+# issuer = "https://gateway.example.com"   # nobody else's iss
+# audience = "https://chat.example.com"    # your application; a route may name another one
+
 [workspaces.{app_id}]    # the key is the app_id
 email_conflict = "flag"       # a new user_id whose email is somebody else's: flag, reject or allow
 first_sight = "create"        # a user_id that nobody has: create or reject

@@ -10,16 +10,21 @@ from msgspec import Struct
 
 from gateway.cli.configuration import settings_for, workspace_of
 from gateway.cli.output import WRONG_USE, CommandFailed, checked_text, moment
+from gateway.identity.jose import ALGORITHMS
 from gateway.identity.platforms import Platform
-from gateway.settings import IssuerSettings, is_name
+from gateway.settings import ASSERTION_KEYS, is_name
 from gateway.trust import claim_policy
+from gateway.web.assertion import LEEWAY, LIFETIME
 from keys.jwk import HMAC
 from keys.keyring import load_keyring
 
 if TYPE_CHECKING:
+    from gateway.settings import AssertionSettings, IssuerSettings
     from keys.keyring import Keyring, KeyringEntry
 
-IssuerName = Annotated[str, typer.Argument(metavar="ISSUER", help="The issuer, by name.")]
+IssuerName = Annotated[
+    str, typer.Argument(metavar="ISSUER", help=f"The issuer, by name; {ASSERTION_KEYS}: the keys of our assertions.")
+]
 KeyId = Annotated[str | None, typer.Option("--id", help="What the secret is called; else its day.", show_default=False)]
 Platforms = Annotated[
     list[Platform] | None,
@@ -28,40 +33,37 @@ Platforms = Annotated[
 
 
 class OwnIssuer(Struct, frozen=True):
-    """An issuer whose keys are ours, and the file in which they lie."""
+    """Who signs with keys of ours, and the file in which they lie: an issuer of a workspace, or the assertions of all.
 
-    workspace: str
-    issuer: IssuerSettings
+    `tokens_live`: seconds from a token's signature until it is dead, leeway included; None when that may be never.
+    """
+
+    workspace: str | None
+    name: str
+    algorithms: tuple[str, ...]
+    tokens_live: int | None
     path: Path
 
     @property
     def is_symmetric(self) -> bool:
         """Whether it signs with shared secrets."""
-        return HMAC.issuperset(self.issuer.algorithms)
-
-    @property
-    def tokens_live(self) -> int | None:
-        """Seconds from a token's signature until it is dead, leeway included; None when that may be never."""
-        policy = claim_policy(self.issuer)
-        if policy.max_lifetime is None or not policy.require_exp:
-            return None
-        return int(policy.max_lifetime + policy.leeway)
+        return HMAC.issuperset(self.algorithms)
 
     def algorithm(self, wanted: str | None) -> str:
         """The algorithm of a new key: one of the issuer's."""
-        if wanted is not None and wanted not in self.issuer.algorithms:
+        if wanted is not None and wanted not in self.algorithms:
             raise CommandFailed(
-                f"the issuer {self.issuer.name} does not list {wanted}",
-                hint=f"--alg with one of {', '.join(self.issuer.algorithms)}, or add it to its algorithms first",
+                f"the issuer {self.name} does not list {wanted}",
+                hint=f"--alg with one of {', '.join(self.algorithms)}, or add it to its algorithms first",
             )
-        return wanted or self.issuer.algorithms[0]
+        return wanted or self.algorithms[0]
 
     def load(self) -> Keyring:
         """The keyring as it lies there; `CommandFailed` when none was made yet."""
         if not self.path.exists():
             raise CommandFailed(
                 f"{self.path}: there is no keyring yet",
-                hint=f"`gateway keys generate {self.issuer.name}` makes its first key",
+                hint=f"`gateway keys generate {self.name}` makes its first key",
             )
         return load_keyring(self.path)
 
@@ -69,7 +71,7 @@ class OwnIssuer(Struct, frozen=True):
         """What a command that changed a keyring prints as JSON."""
         return {
             "workspace": self.workspace,
-            "issuer": self.issuer.name,
+            "issuer": self.name,
             "keyring": str(self.path),
             "version": keyring.version,
             "key": plain_key(keyring, entry, now),
@@ -79,6 +81,10 @@ class OwnIssuer(Struct, frozen=True):
 def own_issuer(config: Path | None, workspace: str | None, name: str) -> OwnIssuer:
     """The issuer of this name in the workspace; `CommandFailed` unless it has a keyring."""
     settings = settings_for(config)
+    if settings.assertion is not None and name == ASSERTION_KEYS:
+        if workspace is not None:
+            raise CommandFailed("assertions belong to no workspace: all have the same keys", exit_code=WRONG_USE)
+        return _assertions(settings.assertion)
     app_id = workspace_of(settings, workspace)
     issuers = settings.workspaces[app_id].issuers
     issuer = next((one for one in issuers if one.name == checked_text(name)), None)
@@ -92,7 +98,19 @@ def own_issuer(config: Path | None, workspace: str | None, name: str) -> OwnIssu
             f"the issuer {name} has no keyring: its keys lie elsewhere",
             hint='`gateway keys list` shows where; `keyring = "PATH"` in its place makes them ours',
         )
-    return OwnIssuer(app_id, issuer, issuer.keyring)
+    return OwnIssuer(app_id, issuer.name, issuer.algorithms, _tokens_live(issuer), issuer.keyring)
+
+
+def _assertions(assertion: AssertionSettings) -> OwnIssuer:
+    asymmetric = sorted(ALGORITHMS.keys() - HMAC, key=lambda name: (name != "ES256", name))
+    return OwnIssuer(None, ASSERTION_KEYS, tuple(asymmetric), LIFETIME + LEEWAY, assertion.keyring)
+
+
+def _tokens_live(issuer: IssuerSettings) -> int | None:
+    policy = claim_policy(issuer)
+    if policy.max_lifetime is None or not policy.require_exp:
+        return None
+    return int(policy.max_lifetime + policy.leeway)
 
 
 def checked_id(kid: str | None) -> str | None:

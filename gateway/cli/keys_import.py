@@ -50,7 +50,7 @@ def import_keys(  # noqa: PLR0913, PLR0917 - a parameter per option
         raise CommandFailed("this is a key pair or a public key, and the issuer has shared secrets")
     if not secrets or (kid is not None and len(secrets) > 1):
         raise CommandFailed("an id is for one secret" if secrets else "nothing to import", exit_code=WRONG_USE)
-    algorithm = own.issuer.algorithms[0] if own.is_symmetric else _suiting(secrets[0], own.issuer.algorithms)
+    algorithm = own.algorithms[0] if own.is_symmetric else _suiting(secrets[0], own.algorithms)
     now = int(time.time())
 
     def change(keyring: Keyring) -> Keyring:

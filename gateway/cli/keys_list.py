@@ -12,7 +12,8 @@ from gateway.cli.commands import AsJson, Config, examples
 from gateway.cli.configuration import settings_for
 from gateway.cli.keyrings import plain_key
 from gateway.cli.output import complain, moment, say_json, say_table
-from gateway.trust import trusted_issuers
+from gateway.settings import ASSERTION_KEYS
+from gateway.trust import create_assertions, trusted_issuers
 from keys.keyring import KeyState
 from keys.keyring_source import KeyringSource
 
@@ -38,6 +39,10 @@ def list_all(config: Config = None, as_json: AsJson = False) -> None:  # noqa: F
     now = time.time()
     named = {(app_id, one.name): one for app_id, table in settings.workspaces.items() for one in table.issuers}
     found = [_plain(issuer, named[issuer.workspace, issuer.name], now) for issuer in issuers]
+    assertions = create_assertions(settings)
+    if assertions is not None and settings.assertion is not None:
+        whose = {"workspace": None, "issuer": ASSERTION_KEYS}
+        found.append(_plain_keyring(whose, assertions.keys, str(settings.assertion.keyring), now))
     if as_json:
         say_json(found)
         return
@@ -51,12 +56,10 @@ async def _refresh(issuers: Iterable[TrustedIssuer]) -> None:
 
 
 def _plain(issuer: TrustedIssuer, settings: IssuerSettings, now: float) -> dict[str, Any]:
-    health = msgspec.to_builtins(issuer.keys.health())
     whose = {"workspace": issuer.workspace, "issuer": issuer.name}
     if isinstance(issuer.keys, KeyringSource):
-        keyring = issuer.keys.keyring
-        keys = [plain_key(keyring, entry, now) for entry in keyring.keys]
-        return {**whose, **health, "source": str(settings.keyring), "version": keyring.version, "keys": keys}
+        return _plain_keyring(whose, issuer.keys, str(settings.keyring), now)
+    health = msgspec.to_builtins(issuer.keys.health())
     given = [name for name in ("secrets", "jwks_file", "pem_files") if getattr(settings, name)]
     keys = [
         {
@@ -70,6 +73,12 @@ def _plain(issuer: TrustedIssuer, settings: IssuerSettings, now: float) -> dict[
     return {**whose, **health, "source": ", ".join(given) or health["source"], "keys": keys}
 
 
+def _plain_keyring(whose: dict[str, Any], source: KeyringSource, path: str, now: float) -> dict[str, Any]:
+    health, keyring = msgspec.to_builtins(source.health()), source.keyring
+    keys = [plain_key(keyring, entry, now) for entry in keyring.keys]
+    return {**whose, **health, "source": path, "version": keyring.version, "keys": keys}
+
+
 def _rows(one: dict[str, Any]) -> Iterator[Sequence[object]]:
     for key in one["keys"]:
         times = [moment(key.get(name)) for name in ("signs_from", "signs_until", "ends_at")]
@@ -81,7 +90,7 @@ def _rows(one: dict[str, Any]) -> Iterator[Sequence[object]]:
 
 def _worries(one: dict[str, Any]) -> Iterator[str]:
     """What an operator should hear of besides."""
-    whose = f"{one['workspace']}: {one['issuer']}"
+    whose = f"{one['workspace']}: {one['issuer']}" if one["workspace"] else one["issuer"]
     if one["error"] is not None:
         yield f"{whose}: {one['error']}"
     if one["state"] != "fresh":

@@ -27,6 +27,9 @@ HEADER_LIMIT = 2 * 1024
 DEPTH_LIMIT = 16
 _INTEGER_DIGITS = 20
 
+ASSERTION_TYPE = "identity-assertion+jwt"
+"""The `typ` of what we sign for upstreams (`gateway/web/assertion.py`)."""
+
 
 class UnverifiedToken(Struct, frozen=True):
     """The parts of a well-formed token. Nothing in it is true yet."""
@@ -77,6 +80,8 @@ def _parse_header(segment: bytes) -> _Header:
         raise Refusal(Code.TOKEN_MALFORMED, f"the header: {error}") from None
     if "crit" in members or "b64" in members:
         raise Refusal(Code.CRIT_UNSUPPORTED, "no header extension is supported", field="crit")
+    if _is_assertion(members.get("typ")):
+        raise Refusal(Code.AUDIENCE_MISMATCH, "an identity assertion is for an upstream, no login token", field="typ")
     algorithm, key_id = members.get("alg"), members.get("kid")
     if not isinstance(algorithm, str):
         raise Refusal(Code.TOKEN_MALFORMED, "alg is not a string", field="alg")
@@ -85,6 +90,11 @@ def _parse_header(segment: bytes) -> _Header:
     if "zip" in members or "enc" in members:
         raise Refusal(Code.TOKEN_MALFORMED, "compressed and encrypted tokens are not taken", field="zip")
     return _Header(members, algorithm, key_id)
+
+
+def _is_assertion(typ: object) -> bool:
+    """Whether a `typ` is that of our assertions; media types know no case (RFC 7515 section 4.1.9)."""
+    return isinstance(typ, str) and typ.lower().removeprefix("application/") == ASSERTION_TYPE
 
 
 def decode_segment(segment: bytes) -> bytes:

@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from gateway.contacts.resolver import EmailConflict
 from gateway.identity.platforms import Platform
+from gateway.settings.assertion import AssertionSettings, assertion_problems
 from gateway.settings.fields import Bind, HeaderName, Number, Table, Text, is_name, one_is_a_list, usable
 from gateway.settings.issuers import IssuerSettings  # noqa: TC001 - a field's type, read at run time
 from gateway.settings.routes import Network, RouteSettings  # noqa: TC001 - as above
@@ -178,6 +179,7 @@ class Settings(BaseSettings):
     admin: AdminSettings = AdminSettings()
     store: StoreSettings = StoreSettings()
     keys: KeySettings = KeySettings()
+    assertion: AssertionSettings | None = None
     workers: Annotated[Number, Field(ge=1, le=256)] = 1
     drain_seconds: Annotated[Number, Field(ge=0, le=3600)] = 30
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -212,6 +214,14 @@ class Settings(BaseSettings):
                 there = places.setdefault((route.prefix, route.host), here)
                 if there != here:
                     raise ValueError(f"{here} has the prefix and host of {there}")
+        return value
+
+    @field_validator("assertion")
+    @classmethod
+    def _assertion(cls, value: AssertionSettings | None, info: ValidationInfo) -> AssertionSettings | None:
+        problems = list(assertion_problems(value, info.data.get("workspaces") or {}))
+        if problems:
+            raise ValidationError.from_exception_data("assertion", problems)
         return value
 
     @field_validator("public")

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from gateway.errors import Refusal
 from gateway.identity.platforms import Platform  # noqa: TC001 - as above
-from gateway.settings.fields import Number, Table, one_is_a_list
+from gateway.settings.fields import Number, Table, Text, one_is_a_list
 from gateway.web.proxy.route import Access
 from gateway.web.proxy.target import check_path
 from gateway.web.proxy.upstreams import Address, Limits
@@ -65,6 +65,7 @@ class RouteSettings(Table):
     cookie: str | None = None
     platform: Platform | None = None
     keep_token: bool = False
+    audience: Text | None = None
     ca_file: Path | None = None
     max_connections: Annotated[Number, Field(ge=1)] = Limits().connections
     connect_timeout: Seconds = int(Limits().connect)
@@ -83,6 +84,13 @@ class RouteSettings(Table):
     def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("a route needs an upstream")
+        return value
+
+    @field_validator("audience")
+    @classmethod
+    def _audience(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("access") is Access.PUBLIC:
+            raise ValueError("of a public route nobody's identity is asserted")
         return value
 
     @field_validator("cookie")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gateway.identity.principal import Principal
     from gateway.identity.user_hash import UnverifiedUserHash
     from gateway.identity.verifier import TokenVerifier
+    from gateway.web.assertion import Assertion
     from gateway.web.transport import Answer
     from keys.keyset import KeySource
 
@@ -43,13 +44,17 @@ CAPACITY = 10_000
 
 
 class Authenticated:
-    """An identity, the answers already written for it by the path of their ending, and its headers for upstreams."""
+    """An identity, and what was written for it already.
 
-    __slots__ = ("answers", "headers", "identity")
+    `answers` by the path of their ending, its `headers` for upstreams, and `assertions` by their audience.
+    """
+
+    __slots__ = ("answers", "assertions", "headers", "identity")
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
         self.answers: dict[bytes, Answer] = {}
+        self.assertions: dict[str, Assertion] = {}
         self.headers: bytes | None = None
 
 

@@ -60,7 +60,7 @@ class Ending(Protocol):
         """
 
     def welcome(self, identity: Identity) -> Answer:
-        """The answer for an identity. It depends on the identity alone, so it may be kept with it."""
+        """The answer for an identity; raises `Outage`. It may be kept with the identity, for as long as it `holds`."""
 
     def unverified(self, unverified: Unverified) -> Answer:
         """The answer for a request that passes although nobody is proven by it: it names nobody."""
@@ -126,7 +126,7 @@ class Decision:
                 authenticated = await authenticator.with_user_data(authenticated, presented.user_data)
             # 11. The ending.
             answer = authenticated.answers.get(request.path)
-            if answer is None:
+            if answer is None or (answer.holds is not None and not answer.holds()):
                 answer = authenticated.answers[request.path] = ending.welcome(authenticated.identity)
             if authenticator.enforcement.counts:
                 authenticator.enforcement.count_verified(presented.workspace, presented.platform)

@@ -17,9 +17,11 @@ from gateway.identity.principal import Proof
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gateway.contacts.contact import Contact
     from gateway.contacts.resolver import Identity
 
 IDENTITY_ERROR = "X-Identity-Error"
+IDENTITY_ASSERTION = "X-Identity-Assertion"
 _SAFE = "".join(chr(byte) for byte in range(0x20, 0x7F) if byte != 0x25)
 _ONE_SPELLING = bytes.maketrans(b"_.", b"--")
 
@@ -39,7 +41,7 @@ def reserved_names(names: HeaderNames) -> tuple[str, ...]:
     """Every name that no client may write, that of the contact id first: as configured, the defaults, our others."""
     fields = HeaderNames.__struct_fields__
     chosen = [getattr(each, field) for each in (names, HeaderNames()) for field in fields]
-    return tuple(dict.fromkeys([*chosen, IDENTITY_ERROR, "X-Identity-Assertion"]))
+    return tuple(dict.fromkeys([*chosen, IDENTITY_ERROR, IDENTITY_ASSERTION]))
 
 
 class IdentityHeaders:
@@ -51,19 +53,15 @@ class IdentityHeaders:
         self._reserved = frozenset(name.lower().encode("ascii") for name in reserved_names(names))
 
     def of(self, identity: Identity) -> tuple[tuple[bytes, bytes], ...]:
-        """The headers of an identity; a value that the contact does not have has no header.
-
-        An email that was merely claimed has none either: an upstream takes these headers for proven (B19, C06).
-        """
-        contact = identity.contact
-        proven_email = None if contact.email_proof is Proof.CLAIMED else contact.email
+        """The headers of an identity; a value that the contact does not have has no header."""
+        email = proven_email(identity.contact)
         values = {
-            "contact_id": contact.id,
+            "contact_id": identity.contact.id,
             "user_id": identity.principal.user_id,
-            "user_email": proven_email,
+            "user_email": email,
             "matched_by": identity.matched_by.value,
             "forwarded_user": identity.principal.user_id,
-            "forwarded_email": proven_email,
+            "forwarded_email": email,
         }
         return tuple((self._names[field], encoded(value)) for field, value in values.items() if value)
 
@@ -81,6 +79,11 @@ class IdentityHeaders:
             for token in value.split(b",")
         } - {b"close", b"keep-alive", b"upgrade", b"te"}
         return [(name, value) for name, value in headers if name.lower() not in nominated and not self.reserves(name)]
+
+
+def proven_email(contact: Contact) -> str | None:
+    """The email that an upstream is told: none that was merely claimed, for it takes it for proven (B19, C06)."""
+    return None if contact.email_proof is Proof.CLAIMED else contact.email
 
 
 def encoded(value: str) -> bytes:

@@ -7,7 +7,7 @@ read in one place, and two of them in one request are refused, never ranked (RFC
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -41,14 +41,24 @@ class Head(Struct, frozen=True):
 
 
 class Answer:
-    """One response: status, headers without `content-length`, body. Carriers may keep its rendered form."""
+    """One response: status, headers without `content-length`, body. Carriers may keep its rendered form.
 
-    __slots__ = ("body", "headers", "rendered", "status")
+    Whoever kept an answer asks `holds` before it is given again; None is one that never goes bad.
+    """
 
-    def __init__(self, status: int, headers: tuple[tuple[bytes, bytes], ...], body: bytes = b"") -> None:
+    __slots__ = ("body", "headers", "holds", "rendered", "status")
+
+    def __init__(
+        self,
+        status: int,
+        headers: tuple[tuple[bytes, bytes], ...],
+        body: bytes = b"",
+        holds: Callable[[], bool] | None = None,
+    ) -> None:
         self.status = status
         self.headers = (*headers, (b"content-length", b"%d" % len(body)))
         self.body = body
+        self.holds = holds
         self.rendered: bytes | None = None
 
 

@@ -21,6 +21,7 @@ from gateway.web.transport import Answer, one_token, read_head
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.web.assertion import Assertions
     from gateway.web.authentication import Authenticator
     from gateway.web.headers import IdentityHeaders
     from gateway.web.problems import Problems
@@ -82,6 +83,7 @@ class Forwarder:
         heads: Heads,
         problems: Problems,
         live: Live,
+        assertions: Assertions | None = None,
     ) -> None:
         self.routes = routes
         self.heads = heads
@@ -89,6 +91,7 @@ class Forwarder:
         self.live = live
         self._authenticator = authenticator
         self._identity_headers = identity_headers
+        self._assertions = assertions
 
     async def decide(self, request: Request, peer: Peer) -> Answer | Forwarding:
         """What becomes of a request. It never raises: what fails is a 500, and logged."""
@@ -115,6 +118,7 @@ class Forwarder:
             if route is None:
                 return self.problems.nothing_here()
             admitted = await self.admit(request, route, *tokens)
+            ours = self._ours(admitted, route)
         except (Refusal, Outage) as error:
             return self.problems.answer(error)
         except Exception as error:  # noqa: BLE001 - as in `decide`
@@ -124,7 +128,7 @@ class Forwarder:
         lines = b"".join(
             [
                 *self.heads.passing(request.headers, keeps_token=route.keeps_token, cookie=route.cookie),
-                self._ours(admitted),
+                ours,
                 self.heads.origin(request.headers, peer),
             ]
         )
@@ -176,15 +180,18 @@ class Forwarder:
         contact_id = "" if admitted.authenticated is None else admitted.authenticated.identity.contact.id
         return Standing(self._authenticator, admitted.token, route.workspace, route.platform, contact_id)
 
-    def _ours(self, admitted: Admitted) -> bytes:
-        """The headers that we put on for an identity, as they are sent; none for nobody."""
+    def _ours(self, admitted: Admitted, route: Route) -> bytes:
+        """The headers that we put on for an identity, as they are sent; none for nobody. Raises `Outage`."""
         authenticated = admitted.authenticated
         if authenticated is None:
             return b""
         if authenticated.headers is None:
             fields = self._identity_headers.of(authenticated.identity)
             authenticated.headers = b"".join([b"%b: %b\r\n" % field for field in fields])
-        return authenticated.headers
+        if self._assertions is None or route.audience is None:
+            return authenticated.headers
+        assertion = self._assertions.of(authenticated, route.audience)
+        return b"%bx-identity-assertion: %b\r\n" % (authenticated.headers, assertion)
 
     def _forwarding(self, request: Request, route: Route, admitted: Admitted, peer: Peer) -> Forwarding:
         length, chunked = _framing(request.headers)
@@ -196,7 +203,7 @@ class Forwarder:
                 b"%b %b HTTP/1.1\r\n" % (request.method, _target(request)),
                 self.heads.origin(request.headers, peer),
                 *self.heads.passing(request.headers, keeps_token=route.keeps_token, cookie=route.cookie),
-                self._ours(admitted),
+                self._ours(admitted, route),
                 framing,
                 b"\r\n",
             ]

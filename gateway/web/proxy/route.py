@@ -42,6 +42,9 @@ class Route(Struct, frozen=True, kw_only=True):
     keeps_token: bool = False
     """Whether the upstream sees the token."""
 
+    audience: str | None = None
+    """The `aud` of the assertions that the upstream gets; None where it gets none."""
+
 
 class Routes:
     """All routes; the longest prefix wins, one for the request's own host before one for every host.
