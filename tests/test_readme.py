@@ -19,6 +19,7 @@ from gateway.app import Gateway
 from gateway.identity.issuing import issue_token
 from gateway.settings import settings_from
 from gateway.web.headers import HeaderNames
+from gateway.web.well_known import WellKnown
 from keys.files import read_secret_file
 from keys.keyring import load_keyring
 from tests.programs import needed
@@ -94,7 +95,13 @@ def serving(command: str) -> Iterator[None]:
 def test_every_block_is_tested() -> None:
     """A block of a new kind, or one more of an old kind, needs a test here."""
     languages = re.findall(r"^```(\w*)$", README, re.MULTILINE)
-    assert sorted(filter(None, languages)) == [*["console"] * 6, "json", "nginx", "python", "python"]
+    assert sorted(filter(None, languages)) == [
+        *["console"] * 11,
+        *("go", "java", "javascript", "json", "nginx", "php"),
+        *["python"] * 4,
+        "ruby",
+        *["toml"] * 2,
+    ]
 
 
 def test_make_targets() -> None:
@@ -107,6 +114,70 @@ def test_make_targets() -> None:
         target = command.partition("#")[0].split()[1]
         plan = subprocess.run([*make, target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         assert last[target] in plan.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("shell")
+def test_rotate_keys() -> None:
+    """The drill of "Rotate keys": no good token is refused, before, between and after; then the secret that went is."""
+    needed("curl", "curl")
+    drill = commands(block_with("console", "keys rotate local"))
+    generate, export, issue, retire = commands(block_with("console", "keys generate messenger"))
+    with serving("gateway serve"):
+        printed = bash(*drill)
+        assert printed.count('"external_id":"user-1"') == 2
+        assert printed.count('"kty":"EC"') >= 2
+        old = bash("gateway token issue --user-id user-1 --secret-id dev").strip()
+        bash(generate, export)
+        new = bash(issue).strip()
+        bash(f"until {_me(new)} | grep -q user-1; do sleep 0.1; done", f"{_me(old)} | grep user-1", retire)
+        bash(f"while {_me(old)} | grep -q user-1; do sleep 0.1; done", f"{_me(new)} | grep user-1")
+
+
+@pytest.mark.usefixtures("shell")
+def test_take_tokens_back() -> None:
+    """The commands of "Take tokens back" do what stands beside them."""
+    needed("curl", "curl")
+    issue, logout, person, leak, listed, lift = commands(block_with("console", "token revocations"))
+    with serving("gateway serve"):
+        before = bash("gateway token issue --user-id user-2").strip()
+        assert '"created":true' in bash(_me(bash("gateway token issue --user-id user-1").strip()))
+        printed = bash(issue, logout, "sleep 1.5", _me("$TOKEN"))
+        assert '"revoked":true' in printed
+        assert "token_revoked" in printed
+        bash(person, leak)
+        bash(f"until {_me(before)} | grep -q token_revoked; do sleep 0.1; done", f"! {_me(before)} | grep created")
+        assert "contact" in bash(listed)
+        bash(lift)
+
+
+@pytest.mark.usefixtures("shell")
+def test_verify_staging() -> None:
+    """The commands of "Verify staging" find nothing wrong in development mode; the catalogue is as long as it says."""
+    check, with_report, doctor = commands(block_with("console", "gateway check"))
+    listing, one, everything = commands(block_with("console", "token broken --list"))
+    with serving("gateway serve"):
+        assert " 0 failed" in bash(check)
+        bash(with_report)
+        assert Path("report.xml").stat().st_size
+        bash(doctor)
+        assert int(re.findall(r"about (\d+) checks", check)[0]) <= len(bash(check).splitlines())
+        bash(listing, one)
+        assert int(re.findall(r"more than (\d+) ways", listing)[0]) < len(
+            json.loads(bash("gateway token broken --list --json"))
+        )
+        assert json.loads(bash(everything))
+
+
+def test_the_settings_that_are_shown(shell: Path) -> None:
+    """Every TOML block fits into the configuration that `gateway init` writes."""
+    bash("gateway init --app-id acme")
+    with (shell / "gateway.toml").open("a") as configuration:
+        configuration.write("\n".join(["", *blocks("toml")]))
+    bash("gateway config check")
+
+
+def _me(token: str) -> str:
+    return f'curl -sS -H "Authorization: Bearer {token}" http://127.0.0.1:8080/messenger/me'
 
 
 @pytest.mark.usefixtures("shell")
@@ -235,6 +306,7 @@ def test_the_table_of_addresses(tmp_path: Path) -> None:
     health = {
         f"{method} {route.path}" for route in gateway.health.routes() for method in (route.methods or set()) - {"HEAD"}
     }
+    decided |= {f"GET {route.path}" for route in WellKnown([]).routes()}
     assert told == {"public": decided, "both": health, "admin": {"GET /openapi.json"}}
     assert set(re.findall(r"127\.0\.0\.1:808\d", table)) == {settings.public.bind, settings.admin.bind}
 
