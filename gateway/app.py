@@ -36,6 +36,7 @@ from gateway.web.admin.attached_api import AttachedApi
 from gateway.web.admin.contacts_api import ContactsApi
 from gateway.web.admin.data_attributes_api import DataAttributesApi
 from gateway.web.admin.duplicates_api import DuplicatesApi
+from gateway.web.admin.endpoints import Shared
 from gateway.web.admin.enforcement_api import EnforcementApi
 from gateway.web.admin.errors import HANDLERS
 from gateway.web.admin.history_api import HistoryApi
@@ -220,22 +221,22 @@ def create_admin_app(settings: Settings, authenticator: Authenticator, health: H
     """The admin listener: health, and the Contacts API behind access tokens."""
     rules = {app_id: id_rules(settings, app_id) for app_id in settings.workspaces}
     store = authenticator.store
-    shared = (store, rules, time.time, os.urandom)
+    shared = Shared(store, rules, time.time, os.urandom)
     parts: list[AdminPart] = [  # the first route that fits answers: `/contacts/{contact_id}` stands last
         OpenApi(__version__),
-        DataAttributesApi(*shared),
-        VisitorsApi(*shared),
-        AttachedApi(*shared),
-        LifecycleApi(*shared),
-        DuplicatesApi(*shared),
-        EnforcementApi(*shared, authenticator.enforcement),
-        ImportsApi(*shared, settings.store.url),
-        HistoryApi(*shared),
-        InspectApi(*shared, authenticator.verifier, resolution_policies(settings)),
-        MergeApi(*shared),
-        RevocationsApi(*shared, authenticator.verifier),
-        SearchApi(*shared),
-        ContactsApi(*shared),
+        DataAttributesApi(shared),
+        VisitorsApi(shared),
+        AttachedApi(shared),
+        LifecycleApi(shared),
+        DuplicatesApi(shared),
+        EnforcementApi(shared, authenticator.enforcement),
+        ImportsApi(shared, settings.store.url),
+        HistoryApi(shared),
+        InspectApi(shared, authenticator.verifier, resolution_policies(settings)),
+        MergeApi(shared),
+        RevocationsApi(shared, authenticator.verifier),
+        SearchApi(shared),
+        ContactsApi(shared),
     ]
     routes = [route for part in parts for route in part.routes()]
     protected = _exact(Starlette(routes=routes, exception_handlers=HANDLERS))

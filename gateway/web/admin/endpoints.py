@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import msgspec
+from msgspec import Struct
 from starlette.responses import Response
 
 from gateway.contacts.contact import Contact, State, is_contact_id
 from gateway.contacts.editing import Editor
+from gateway.contacts.store import ContactStore
 from gateway.errors import ContactMerged, ContactNotFound
+from gateway.identity.principal import IdRules
 from gateway.identity.unverified import strict_json_object
 from gateway.web.admin.accept import accepts
 from gateway.web.admin.errors import AdminError
 from gateway.web.carrier import read_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from starlette.requests import Request
 
     from gateway.contacts.access_token import Scope
-    from gateway.contacts.store import ContactStore, ContactTransaction
-    from gateway.identity.principal import IdRules
+    from gateway.contacts.store import ContactTransaction
 
 E = TypeVar("E", bound=Editor)
 
 BODY_LIMIT = 1024 * 1024
 
 
+class Shared(Struct, frozen=True):
+    """What all endpoints have: the store, each workspace's rules for ids, the time and the randomness."""
+
+    store: ContactStore
+    rules: Mapping[str, IdRules]
+    clock: Callable[[], float]
+    random_bytes: Callable[[int], bytes]
+
+
 class AdminEndpoints:
     """Endpoints over one store. Requests arrive with `request.user`: the access token that was presented."""
 
-    def __init__(
-        self,
-        store: ContactStore,
-        rules: Mapping[str, IdRules],
-        clock: Callable[[], float],
-        random_bytes: Callable[[int], bytes],
-    ) -> None:
-        self.store = store
-        self.rules = rules
-        self.clock = clock
-        self.random_bytes = random_bytes
+    def __init__(self, shared: Shared) -> None:
+        self.store = shared.store
+        self.rules = shared.rules
+        self.clock = shared.clock
+        self.random_bytes = shared.random_bytes
 
     def editor(self, transaction: ContactTransaction, request: Request) -> Editor:
         """Changes in the name of the access token that was presented."""

@@ -12,33 +12,22 @@ from starlette.routing import Route
 
 from gateway.contacts.access_token import Scope
 from gateway.contacts.rollout import KEPT_DAYS
-from gateway.web.admin.endpoints import AdminEndpoints, answer
+from gateway.web.admin.endpoints import AdminEndpoints, Shared, answer
 from gateway.web.admin.errors import AdminError
 from gateway.web.enforcement_report import DEFAULT_DAYS, enforcement_report, first_day
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from gateway.contacts.store import ContactStore
-    from gateway.identity.principal import IdRules
     from gateway.web.enforcement import Enforcement
 
 
 class EnforcementApi(AdminEndpoints):
     """The report of the access token's workspace."""
 
-    def __init__(
-        self,
-        store: ContactStore,
-        rules: Mapping[str, IdRules],
-        clock: Callable[[], float],
-        random_bytes: Callable[[int], bytes],
-        enforcement: Enforcement,
-    ) -> None:
-        super().__init__(store, rules, clock, random_bytes)
+    def __init__(self, shared: Shared, enforcement: Enforcement) -> None:
+        super().__init__(shared)
         self._enforcement = enforcement
 
     def routes(self) -> list[Route]:

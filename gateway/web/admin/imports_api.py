@@ -29,17 +29,16 @@ from gateway.contacts.csv.outcome import Outcome
 from gateway.contacts.csv.rows import ENCODINGS
 from gateway.contacts.csv.run import ImportChoices
 from gateway.contacts.csv.worker import INTERRUPTED, INTERRUPTED_TEXT, Assignment
-from gateway.web.admin.endpoints import AdminEndpoints
+from gateway.web.admin.endpoints import AdminEndpoints, Shared
 from gateway.web.admin.errors import AdminError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator
 
     from starlette.requests import Request
 
     from gateway.contacts.csv.jobs import TextKind
-    from gateway.contacts.store import ContactStore, ContactTransaction
-    from gateway.identity.principal import IdRules
+    from gateway.contacts.store import ContactTransaction
 
 FILE_LIMIT = 20 * 1000 * 1000
 """Bytes (facts: Intercom 4)."""
@@ -50,15 +49,8 @@ _PARAMETERS = frozenset({"match", "apply", "encoding", "delimiter", "unknown"})
 class ImportsApi(AdminEndpoints):
     """Jobs over one store, which lies at `store_url`."""
 
-    def __init__(
-        self,
-        store: ContactStore,
-        rules: Mapping[str, IdRules],
-        clock: Callable[[], float],
-        random_bytes: Callable[[int], bytes],
-        store_url: str,
-    ) -> None:
-        super().__init__(store, rules, clock, random_bytes)
+    def __init__(self, shared: Shared, store_url: str) -> None:
+        super().__init__(shared)
         self._store_url = store_url
         self._running: set[asyncio.Task[None]] = set()
 

@@ -16,37 +16,27 @@ from gateway.contacts.access_token import Scope
 from gateway.contacts.explaining import RehearsedStore, explain, rehearse
 from gateway.contacts.resolver import Resolver
 from gateway.identity.platforms import Platform
-from gateway.web.admin.endpoints import AdminEndpoints, answer, json_object
+from gateway.web.admin.endpoints import AdminEndpoints, Shared, answer, json_object
 from gateway.web.admin.errors import AdminError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from gateway.contacts.resolver import ResolutionPolicy
-    from gateway.contacts.store import ContactStore
-    from gateway.identity.principal import IdRules
     from gateway.identity.verifier import TokenVerifier
 
 
 class InspectApi(AdminEndpoints):
     """Explanations by the engine that judges logins: the same keys, the same checks, the same resolver."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what all endpoints share, and what judges a login
-        self,
-        store: ContactStore,
-        rules: Mapping[str, IdRules],
-        clock: Callable[[], float],
-        random_bytes: Callable[[int], bytes],
-        verifier: TokenVerifier,
-        policies: Mapping[str, ResolutionPolicy],
-    ) -> None:
-        super().__init__(store, rules, clock, random_bytes)
+    def __init__(self, shared: Shared, verifier: TokenVerifier, policies: Mapping[str, ResolutionPolicy]) -> None:
+        super().__init__(shared)
         self._verifier = verifier
-        rehearsed: Any = RehearsedStore(store)  # as far as a resolver can see, the store
-        self._resolver = Resolver(rehearsed, policies, clock, random_bytes)
+        rehearsed: Any = RehearsedStore(shared.store)  # as far as a resolver can see, the store
+        self._resolver = Resolver(rehearsed, policies, shared.clock, shared.random_bytes)
 
     def routes(self) -> list[Route]:
         """The one route."""

@@ -17,19 +17,18 @@ from gateway.contacts.revocation import RevocationKind, from_now_on
 from gateway.contacts.revoking import Revoker, is_past, lifetimes_of, live_page, person_of, plain
 from gateway.errors import ContactNotFound, Refusal
 from gateway.identity.principal import is_storable
-from gateway.web.admin.endpoints import AdminEndpoints, answer, json_object
+from gateway.web.admin.endpoints import AdminEndpoints, Shared, answer, json_object
 from gateway.web.admin.errors import AdminError
 from gateway.web.admin.paging import page_size, read_position, written_position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from gateway.contacts.revocation import Revocation
-    from gateway.contacts.store import ContactStore, ContactTransaction
-    from gateway.identity.principal import IdRules
+    from gateway.contacts.store import ContactTransaction
     from gateway.identity.verifier import TokenVerifier
 
 KINDS = tuple(kind for kind in RevocationKind if kind is not RevocationKind.USER_ID)
@@ -41,15 +40,8 @@ _LAST_SEQ = 2**63 - 1
 class RevocationsApi(AdminEndpoints):
     """The revocations of the access token's workspace."""
 
-    def __init__(
-        self,
-        store: ContactStore,
-        rules: Mapping[str, IdRules],
-        clock: Callable[[], float],
-        random_bytes: Callable[[int], bytes],
-        verifier: TokenVerifier,
-    ) -> None:
-        super().__init__(store, rules, clock, random_bytes)
+    def __init__(self, shared: Shared, verifier: TokenVerifier) -> None:
+        super().__init__(shared)
         self._verifier = verifier
 
     def routes(self) -> list[Route]:
