@@ -107,7 +107,7 @@ def test_the_keys_of_earlier_versions_are_taken_over(tmp_path: Path) -> None:
     (taken,) = load_keyring(folder.local_keyring).keys
     assert taken.kid == key.kid
     assert taken.signing_key().public_jwk() == key.public_jwk()
-    made = {"messenger-keyring.json", "local-keyring.json"}
+    made = {"messenger-keyring.json", "local-keyring.json", "assertion-keyring.json"}
     assert {path.name.removesuffix(".lock") for path in folder.path.iterdir()} == made
 
 
