@@ -194,7 +194,8 @@ class Exchange:
             self._connection.send(chunk)
 
     def _connect_soon(self) -> None:
-        self._client.pause()
+        if not self._finished:  # else there is nothing to hold back, and whoever reads no more hears of no end
+            self._client.pause()
         task = asyncio.get_running_loop().create_task(self._connect())
         _tasks.add(task)
         task.add_done_callback(_tasks.discard)

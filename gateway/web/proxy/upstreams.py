@@ -93,6 +93,7 @@ class Upstreams:
         self.tls = tls
         self._waiting: deque[asyncio.Future[UpstreamConnection | None]] = deque()
         self._closed = False
+        self._turn = 0
         self._sweep: asyncio.TimerHandle | None = None
 
     async def reach(self, opened: Callable[[Address], Coroutine[Any, Any, T]]) -> T:
@@ -235,11 +236,13 @@ class Upstreams:
         return True
 
     def _in_order(self, now: float) -> Iterator[_Upstream]:
-        """Those that are believed to be up, the least busy first; then the others, the longest rested first."""
+        """Those that are believed to be up, the least busy first, in turn; then the others, the longest rested first."""
         if len(self._upstreams) == 1:
             yield self._upstreams[0]
             return
-        up = [upstream for upstream in self._upstreams if not upstream.rests(now)]
+        self._turn = (self._turn + 1) % len(self._upstreams)
+        in_turn = self._upstreams[self._turn :] + self._upstreams[: self._turn]
+        up = [upstream for upstream in in_turn if not upstream.rests(now)]
         resting = [upstream for upstream in self._upstreams if upstream.rests(now)]
         yield from sorted(up, key=lambda upstream: upstream.busy)
         yield from sorted(resting, key=lambda upstream: upstream.rests_until)

@@ -79,7 +79,7 @@ def test_a_gigabyte_comes_down_in_flat_memory(proxied: Proxied, script: Callable
 
 
 def upload_of(received: list[int], ends: Callable[[int, bytes], bool]) -> Callable[[socket.socket, bytes], None]:
-    """A script that reads a body with pauses until it `ends`: by its size and last bytes; it counts what it received."""
+    """A script that reads a body with pauses until it `ends`, by its size and last bytes, and counts it."""
 
     def script(connection: socket.socket, head: bytes) -> None:
         body = tail = head.partition(b"\r\n\r\n")[2]

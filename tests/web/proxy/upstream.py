@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 class ScriptedUpstream:
     """Accepts connections one by one, reads a request's head (and what came with it), and lets a script answer.
 
-    `heads` are the requests' first packets as they arrived; `answer` may be set anew between requests.
+    `heads` are the requests' first packets as they arrived, `connections` how many ever came, `open` those that stand;
+    `answer` may be set anew between requests.
     """
 
-    def __init__(self, answer: Callable[[socket.socket, bytes], None]) -> None:
+    def __init__(self, answer: Callable[[socket.socket, bytes], None], port: int = 0) -> None:
         self.heads: list[bytes] = []
         self.connections = 0
+        self.open: set[socket.socket] = set()
         self.answer = answer
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -45,23 +47,28 @@ class ScriptedUpstream:
                 threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection: socket.socket) -> None:
-        connection.settimeout(30)
+        connection.settimeout(60)
+        self.open.add(connection)
         with connection, contextlib.suppress(OSError):
-            while True:
-                head = b""
-                while b"\r\n\r\n" not in head:
-                    chunk = connection.recv(65536)
-                    if not chunk:
-                        return
-                    head += chunk
-                self.heads.append(head)
-                self.answer(connection, head)
+            self._serve_one(connection)
+        self.open.discard(connection)
+
+    def _serve_one(self, connection: socket.socket) -> None:
+        while True:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                chunk = connection.recv(65536)
+                if not chunk:
+                    return
+                head += chunk
+            self.heads.append(head)
+            self.answer(connection, head)
 
 
 @contextlib.contextmanager
-def scripted(answer: Callable[[socket.socket, bytes], None]) -> Iterator[ScriptedUpstream]:
-    """A scripted upstream for the time of a block."""
-    upstream = ScriptedUpstream(answer)
+def scripted(answer: Callable[[socket.socket, bytes], None], port: int = 0) -> Iterator[ScriptedUpstream]:
+    """A scripted upstream for the time of a block, on a port of its own unless one is given."""
+    upstream = ScriptedUpstream(answer, port)
     try:
         yield upstream
     finally:
