@@ -103,6 +103,7 @@ class Upstreams:
         """
         loop = asyncio.get_running_loop()
         failed: OSError | ValueError = OSError()
+        self._turn = (self._turn + 1) % len(self._upstreams)
         for upstream in list(self._in_order(loop.time())):
             try:
                 async with asyncio.timeout(self.limits.connect):
@@ -116,24 +117,22 @@ class Upstreams:
         raise failed
 
     def take(self, *, repeatable: bool) -> UpstreamConnection | None:
-        """A connection that stands already, if there is one fit for the request; it costs no waiting.
+        """A connection that stands already, where the next one is due and fit for the request; it costs no waiting.
 
         A request that may be sent again takes any; another one only one that was in use a moment ago.
         """
         if self._waiting:
             return None  # who waits comes first
-        loop = asyncio.get_running_loop()
-        oldest = 0.0 if repeatable else loop.time() - FRESH_SECONDS
-        for upstream in self._in_order(loop.time()):
-            while upstream.idle:
-                connection = upstream.idle[-1]
-                if connection.transport.is_closing():
-                    upstream.idle.pop()
-                elif connection.since >= oldest:
-                    upstream.idle.pop()
-                    return connection
-                else:
-                    break
+        now = asyncio.get_running_loop().time()
+        oldest = 0.0 if repeatable else now - FRESH_SECONDS
+        self._turn = (self._turn + 1) % len(self._upstreams)
+        for upstream in self._in_order(now):
+            while upstream.idle and upstream.idle[-1].transport.is_closing():
+                upstream.idle.pop()
+            if upstream.idle and upstream.idle[-1].since >= oldest:
+                return upstream.idle.pop()
+            if self._has_room(upstream) and not upstream.rests(now):
+                return None
         return None
 
     async def connect(self) -> UpstreamConnection:
@@ -236,11 +235,10 @@ class Upstreams:
         return True
 
     def _in_order(self, now: float) -> Iterator[_Upstream]:
-        """Those that are believed to be up, the least busy first, in turn; then the others, the longest rested first."""
+        """Those that are believed to be up, the least busy first; then the others, the longest rested first."""
         if len(self._upstreams) == 1:
             yield self._upstreams[0]
             return
-        self._turn = (self._turn + 1) % len(self._upstreams)
         in_turn = self._upstreams[self._turn :] + self._upstreams[: self._turn]
         up = [upstream for upstream in in_turn if not upstream.rests(now)]
         resting = [upstream for upstream in self._upstreams if upstream.rests(now)]

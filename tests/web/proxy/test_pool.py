@@ -214,7 +214,7 @@ def test_the_time_outs(tmp_path: Path) -> None:
     """To connect and to the answer's head: 504, and 504 when a head comes byte by byte; between bytes: a cut."""
 
     def trickling(connection: socket.socket, _head: bytes) -> None:
-        for byte in b"HTTP/1.1 200 OK\r\n" * 100:
+        for byte in b"HTTP/1.1 200 OK\r\nA: " + b"a" * 1000:
             connection.sendall(bytes([byte]))
             time.sleep(0.05)
 
@@ -301,3 +301,12 @@ def test_an_answer_under_way_outlives_a_reload(tmp_path: Path) -> None:
             received += chunk
         assert received.endswith(b"helloworld")
         until(lambda: not upstream.open)
+
+
+def test_upstreams_share_what_comes(tmp_path: Path) -> None:
+    """One after the other, or all at once: each gets its part, and one that is busy gets less."""
+    with scripted(saying(OK)) as one, scripted(saying(OK)) as other, before(tmp_path, one, other.url) as proxied:
+        for _ in range(20):
+            assert status(proxied.ask("GET /public/x")) == 200
+        assert len(one.heads) == len(other.heads) == 10
+        assert one.connections == other.connections == 1
