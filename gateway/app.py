@@ -49,6 +49,7 @@ from gateway.web.admin.rate_limits import RateLimits
 from gateway.web.admin.revocations_api import RevocationsApi
 from gateway.web.admin.search_api import SearchApi
 from gateway.web.admin.visitors_api import VisitorsApi
+from gateway.web.assertion import Assertions
 from gateway.web.authentication import Authenticator
 from gateway.web.carrier import DecisionCarrier, Pivot
 from gateway.web.decision import Decision, Ending
@@ -65,7 +66,6 @@ from gateway.web.well_known import WellKnown
 
 if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore
-    from gateway.web.assertion import Assertions
 
 
 class AdminPart(Protocol):
@@ -80,6 +80,7 @@ class Configured(Struct, frozen=True):
 
     settings: Settings
     authenticator: Authenticator
+    assertions: Assertions | None
     endings: tuple[Ending, ...]
     forwarder: Forwarder | None
     public: ASGIApp
@@ -102,7 +103,7 @@ class Gateway:
         self.pools = UpstreamPools()
         self.live = Live(lambda: self.decision.forwarder)
         self.configured = now = self._configure(settings)
-        self.health.authenticator = now.authenticator
+        self.health.authenticator, self.health.assertions = now.authenticator, now.assertions
         self.decision = Decision(now.authenticator, now.endings, self.problems, now.forwarder)
         self.public = DecisionCarrier(now.public, self.decision)
         self.admin = Pivot(now.admin)
@@ -133,7 +134,7 @@ class Gateway:
         self.decision.take_over(now.authenticator, now.endings, now.forwarder)
         self.public.app = now.public
         self.admin.app = now.admin
-        self.health.authenticator = now.authenticator
+        self.health.authenticator, self.health.assertions = now.authenticator, now.assertions
         before.authenticator.retire()
         await self._settle()
 
@@ -162,6 +163,7 @@ class Gateway:
         return Configured(
             settings=settings,
             authenticator=authenticator,
+            assertions=assertions,
             endings=endings,
             forwarder=forwarder,
             public=public if forwarder is None else ForwardingApp(public, forwarder),

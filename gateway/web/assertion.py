@@ -63,6 +63,12 @@ class Assertions:
         self._random_bytes = random_bytes
         self._key: SigningKey | None = None
 
+    @property
+    def can_sign(self) -> bool:
+        """Whether a key signs now."""
+        entry = self.keys.signing()
+        return entry is not None and not entry.is_secret  # somebody may have put another keyring in its place
+
     def of(self, authenticated: Authenticated, audience: str) -> bytes:
         """The assertion of an identity for an audience, kept with it; `Outage(keys_unavailable)`."""
         kept = authenticated.assertions.get(audience)
@@ -96,7 +102,7 @@ class Assertions:
 
     def _signing_key(self) -> SigningKey:
         entry = self.keys.signing()
-        if entry is None or entry.is_secret:  # somebody put another keyring in its place
+        if entry is None or entry.is_secret:
             raise Outage(Code.KEYS_UNAVAILABLE, "no key signs assertions now")
         if self._key is None or self._key.kid != entry.kid:  # which is the key's thumbprint
             self._key = entry.signing_key()

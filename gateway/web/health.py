@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from gateway.identity.issuer import TrustedIssuer
+    from gateway.web.assertion import Assertions
     from gateway.web.authentication import Authenticator
 
 _HEADERS = {"cache-control": "no-store"}
 
 
 class Health:
-    """The health of one process; `draining` is set when it is told to stop, `authenticator` by each configuration."""
+    """The health of one process; `draining` is set when it is told to stop, the others by each configuration."""
 
     authenticator: Authenticator
+    assertions: Assertions | None = None
 
     def __init__(self) -> None:
         self.draining = False
@@ -57,15 +59,20 @@ class Health:
 
         A broken configuration leaves the last good one ready.
         """
+        issuers = issuers_health(self.authenticator.verifier.all_issuers)
+        if self.assertions is not None:
+            health = msgspec.to_builtins(self.assertions.keys.health())
+            issuers.append({"workspace": None, "issuer": "assertion", **health})
         details = {
-            "issuers": issuers_health(self.authenticator.verifier.all_issuers),
+            "issuers": issuers,
             "configuration": self.configuration.shown(),
         }
         return _answer(await self._readiness() | details)
 
     async def _readiness(self) -> dict[str, Any]:
+        keys = self.authenticator.verifier.has_keys and (self.assertions is None or self.assertions.can_sign)
         checks = {
-            "keys": "ok" if self.authenticator.verifier.has_keys else "no keys",
+            "keys": "ok" if keys else "no keys",
             "store": await self._store(),
             "process": "draining" if self.draining else "ok",
         }

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from gateway.checking.row import Row, failed, passed, warning
 from gateway.errors import SettingsInvalid
-from gateway.trust import trusted_issuers
+from gateway.settings import ASSERTION_KEYS
+from gateway.trust import create_assertions, trusted_issuers
 from keys.keyring import load_keyring
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def check_issuers(settings: Settings) -> Iterator[Row]:
         keys = settings.keys.model_copy(update={"folder": Path(folder)})
         try:
             issuers = trusted_issuers(settings.model_copy(update={"keys": keys}))
+            create_assertions(settings)
         except SettingsInvalid as error:
             for problem in error.problems:
                 yield failed("keys", "key material that can be used", problem)
@@ -39,28 +41,32 @@ def check_issuers(settings: Settings) -> Iterator[Row]:
 def check_keyrings(settings: Settings, now: float) -> Iterator[Row]:
     """A row for each keyring: something verifies beyond the next days, and a key of our own signs."""
     expected = f"keys beyond the next {_SOON // _DAY} days, and one that signs unless they are secrets"
+    for whose, path in _keyrings(settings):
+        name, hint = f"keyring: {whose}", f"`gateway keys list` and `gateway keys rotate`: {path}"
+        keyring = load_keyring(path)
+        lasting = [one for one in keyring.published(now) if one.ends_at is None or one.ends_at > now + _SOON]
+        signing = keyring.signing(now)
+        ending = signing is not None and signing.signs_until is not None and signing.signs_until < now + _SOON
+        follower = any(one.signs_from > now for one in keyring.published(now))
+        if not keyring.published(now):
+            yield failed(name, expected, "no key that verifies", hint)
+        elif not lasting:
+            yield warning(name, expected, "its last key ends within days", hint)
+        elif not keyring.holds_secrets and (signing is None or (ending and not follower)):
+            told = "no key that signs" if signing is None else "the key that signs ends, and none follows"
+            yield warning(name, expected, told, hint)
+        else:
+            yield passed(name, expected, f"{len(keyring.published(now))} that verify")
+
+
+def _keyrings(settings: Settings) -> Iterator[tuple[str, Path]]:
+    """Whose they are, and their files."""
     for app_id, workspace in settings.workspaces.items():
         for issuer in workspace.issuers:
-            if issuer.keyring is None:
-                continue
-            name, hint = (
-                f"keyring: {app_id}/{issuer.name}",
-                f"`gateway keys list` and `gateway keys rotate`: {issuer.keyring}",
-            )
-            keyring = load_keyring(issuer.keyring)
-            lasting = [one for one in keyring.published(now) if one.ends_at is None or one.ends_at > now + _SOON]
-            signing = keyring.signing(now)
-            ending = signing is not None and signing.signs_until is not None and signing.signs_until < now + _SOON
-            follower = any(one.signs_from > now for one in keyring.published(now))
-            if not keyring.published(now):
-                yield failed(name, expected, "no key that verifies", hint)
-            elif not lasting:
-                yield warning(name, expected, "its last key ends within days", hint)
-            elif not keyring.holds_secrets and (signing is None or (ending and not follower)):
-                told = "no key that signs" if signing is None else "the key that signs ends, and none follows"
-                yield warning(name, expected, told, hint)
-            else:
-                yield passed(name, expected, f"{len(keyring.published(now))} that verify")
+            if issuer.keyring is not None:
+                yield f"{app_id}/{issuer.name}", issuer.keyring
+    if settings.assertion is not None:
+        yield ASSERTION_KEYS, settings.assertion.keyring
 
 
 async def _check(issuer: TrustedIssuer) -> Row:
