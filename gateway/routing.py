@@ -53,17 +53,11 @@ class UpstreamPools:
                 upstreams.close()
 
 
-def create_forwarder(  # noqa: PLR0913 - what the wiring has
-    settings: Settings,
-    authenticator: Authenticator,
-    *,
-    problems: Problems,
-    pools: UpstreamPools,
-    live: Live,
-    assertions: Assertions | None = None,
-    reserved: Iterable[bytes],
-) -> Forwarder | None:
-    """The reverse proxy, None where no route is configured; `reserved` are our own addresses."""
+def create_routes(settings: Settings, pools: UpstreamPools, audience: str | None = None) -> list[Route]:
+    """The routes of all workspaces; `audience` is that of assertions where a route names none.
+
+    Raises `SettingsInvalid` for files that cannot be used.
+    """
     routes: list[Route] = []
     unusable: list[str] = []
     for app_id, workspace in settings.workspaces.items():
@@ -84,11 +78,26 @@ def create_forwarder(  # noqa: PLR0913 - what the wiring has
                     cookie=None if route.cookie is None else route.cookie.encode(),
                     platform=route.platform,
                     keeps_token=route.keep_token,
-                    audience=route.audience or (assertions.audience if assertions is not None else None),
+                    audience=route.audience or audience,
                 )
             )
     if unusable:
         raise SettingsInvalid(unusable)
+    return routes
+
+
+def create_forwarder(  # noqa: PLR0913 - what the wiring has
+    settings: Settings,
+    authenticator: Authenticator,
+    *,
+    problems: Problems,
+    pools: UpstreamPools,
+    live: Live,
+    assertions: Assertions | None = None,
+    reserved: Iterable[bytes],
+) -> Forwarder | None:
+    """The reverse proxy, None where no route is configured; `reserved` are our own addresses."""
+    routes = create_routes(settings, pools, None if assertions is None else assertions.audience)
     if not routes:
         return None
     identity_headers = IdentityHeaders(settings.public.headers.names())

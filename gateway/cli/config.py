@@ -11,12 +11,16 @@ from gateway.cli.commands import AsJson, Config, examples, group
 from gateway.cli.configuration import settings_for
 from gateway.cli.output import FOUND_WANTING, complain, say, say_json
 from gateway.errors import SettingsInvalid
+from gateway.routing import UpstreamPools, create_routes
 from gateway.settings import masked, place
 from gateway.trust import create_assertions, enforcement_of, trusted_issuers
+from gateway.web.enforcement import Mode
+from gateway.web.proxy.route import Access
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.web.proxy.route import Route
     from keys.keyset import KeySource
 
 app = group()
@@ -29,6 +33,7 @@ def check(config: Config = None, as_json: AsJson = False) -> None:  # noqa: FBT0
         settings = settings_for(config)
         issuers = trusted_issuers(settings)
         assertions = create_assertions(settings)
+        routes = create_routes(settings, UpstreamPools())
     except SettingsInvalid as error:
         if as_json:
             say_json({"ok": False, "problems": list(error.problems)})
@@ -46,9 +51,11 @@ def check(config: Config = None, as_json: AsJson = False) -> None:  # noqa: FBT0
         }
         for issuer in issuers
     ]
-    lenient = enforcement_of(settings).lenient()
+    enforcement = enforcement_of(settings)
+    lenient = enforcement.lenient()
+    ways = [_way(route, enforcement.mode(route.workspace, route.platform)) for route in routes]
     if as_json:
-        say_json({"ok": True, "problems": [], "issuers": found, "not_enforced": lenient})
+        say_json({"ok": True, "problems": [], "issuers": found, "not_enforced": lenient, "routes": ways})
         return
     for issuer in issuers:
         say(f"{issuer.workspace}: trusts {issuer.name}: {', '.join(issuer.algorithms)}, {_keys(issuer.keys)}")
@@ -56,6 +63,8 @@ def check(config: Config = None, as_json: AsJson = False) -> None:  # noqa: FBT0
         say(f"asserts identities to upstreams: {_keys(assertions.keys)}")
     for one in lenient:
         say(f"not enforced: {one}; who is not proven passes there as nobody")
+    for way in ways:
+        say(f"{way['workspace']}: {way['host'] or ''}{way['prefix']} -> {', '.join(way['upstreams'])}: {way['asks']}")
     say("the configuration is good")
 
 
@@ -67,6 +76,27 @@ def show(config: Config = None, as_json: AsJson = False) -> None:  # noqa: FBT00
         say_json(shown)
     else:
         say(*_lines(shown, ()))
+
+
+def _way(route: Route, mode: Mode) -> dict[str, Any]:
+    """A route, and what it really asks of whoever comes (advisory B23)."""
+    if route.access is Access.PUBLIC:
+        asks = "asks for nothing; everybody passes as nobody"
+    elif mode is not Mode.ON:
+        asks = f"looks at a token; without a good one everybody passes as nobody (enforcement: {mode})"
+    elif route.access is Access.OPTIONAL:
+        asks = "looks at a token; without one everybody passes as nobody"
+    else:
+        asks = "asks for a token"
+    return {
+        "workspace": route.workspace,
+        "host": None if route.host is None else route.host.decode(),
+        "prefix": route.prefix.decode(),
+        "upstreams": [str(address) for address in route.upstreams.addresses],
+        "access": route.access,
+        "enforcement": mode,
+        "asks": asks,
+    }
 
 
 def _keys(keys: KeySource) -> str:

@@ -44,7 +44,61 @@ def test_check_of_a_good_configuration(config: Path) -> None:
             {"workspace": "acme", "name": "messenger", "algorithms": ["HS256"], "keys": ["1"], "source": "given"}
         ],
         "not_enforced": [],
+        "routes": [],
     }
+
+
+def test_b23_check_says_what_each_route_really_asks(config: Path) -> None:
+    """B23: by its own setting and the enforcement of its platform; and which ones ask for nothing."""
+    routes = {
+        "/chat/": "",
+        "/open/": 'access = "optional"',
+        "/assets/": 'access = "public"',
+        "/app/": 'platform = "ios"',
+    }
+    tables = [
+        f'[[workspaces.acme.routes]]\nprefix = "{prefix}"\nupstream = ["http://a:9000", "https://[::1]"]\n{more}\n'
+        for prefix, more in routes.items()
+    ]
+    config.write_text(CONFIG + "".join(tables) + '[workspaces.acme.enforcement]\nios = "report"\n')
+    upstreams = "http://a:9000, https://[::1]:443"
+    nobody = "everybody passes as nobody"
+    assert run("config", "check").out.splitlines()[-5:] == [
+        f"acme: /chat/ -> {upstreams}: asks for a token",
+        f"acme: /open/ -> {upstreams}: looks at a token; without one {nobody}",
+        f"acme: /assets/ -> {upstreams}: asks for nothing; {nobody}",
+        f"acme: /app/ -> {upstreams}: looks at a token; without a good one {nobody} (enforcement: report)",
+        "the configuration is good",
+    ]
+    shown = run("config", "check", "--json").json()["routes"]
+    assert [(route["prefix"], route["access"], route["enforcement"]) for route in shown] == [
+        ("/chat/", "required", "on"),
+        ("/open/", "optional", "on"),
+        ("/assets/", "public", "on"),
+        ("/app/", "required", "report"),
+    ]
+
+
+def test_b23_check_finds_two_routes_of_one_place(config: Path) -> None:
+    """B23: two workspaces that claim one prefix on one host; on another host it is another place."""
+    route = '[[workspaces.{}.routes]]\nprefix = "/chat/"\nupstream = "http://a"\n{}\n'
+    other = CONFIG[CONFIG.index("[[") :].replace("acme", "other").replace(SECRET, SECRET[::-1])
+    config.write_text(CONFIG + other + route.format("acme", "") + route.format("other", 'host = "b.example"'))
+    assert run("config", "check").code == 0
+    config.write_text(CONFIG + other + route.format("acme", "") + route.format("other", ""))
+    ended = run("config", "check")
+    assert ended.code == 1
+    assert "error: workspaces: other.routes[0] has the prefix and host of acme.routes[0]" in ended.err
+
+
+def test_check_reads_the_authorities_of_a_route(config: Path) -> None:
+    """A file that cannot be used is found before the gateway starts, at its place."""
+    config.write_text(
+        CONFIG + '[[workspaces.acme.routes]]\nprefix = "/"\nupstream = "https://a"\nca_file = "/nowhere.pem"\n'
+    )
+    ended = run("config", "check")
+    assert ended.code == 1
+    assert "error: workspaces.acme.routes[0].ca_file: cannot be used (No such file or directory)" in ended.err
 
 
 def test_check_of_a_published_key_set(folder: Path) -> None:

@@ -96,6 +96,11 @@ class Upstreams:
         self._turn = 0
         self._sweep: asyncio.TimerHandle | None = None
 
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """All of them, in the order in which they were configured."""
+        return tuple(upstream.address for upstream in self._upstreams)
+
     async def reach(self, opened: Callable[[Address], Coroutine[Any, Any, T]]) -> T:
         """A connection of another kind, which is not kept here, to the first upstream that can be reached.
 
