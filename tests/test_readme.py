@@ -267,7 +267,7 @@ def test_the_python_example(shell: Path) -> None:
 
 
 def test_the_nginx_example(tmp_path: Path) -> None:
-    """A real nginx takes the example as it stands (`tests/web/test_nginx.py` runs it)."""
+    """A real nginx takes the example as it stands (`tests/web/proxies` runs it)."""
     nginx = needed("nginx", "nginx-light")
     (block,) = blocks("nginx")
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

@@ -1,8 +1,7 @@
-"""`gateway check URL` against real gateways: as they are, behind nginx, with TLS, and in every way of asking."""
+"""`gateway check URL` against real gateways: as they are, behind proxies, with TLS, and in every way of asking."""
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import pty
@@ -11,7 +10,6 @@ import select
 import socket
 import subprocess
 import sys
-import threading
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -24,7 +22,8 @@ from tests.web.conftest import access_token, await_answer, free_port, running_ga
 from tests.web.conftest import asgi_server as asgi_server  # noqa: PLC0414 - fixtures
 from tests.web.conftest import either as either  # noqa: PLC0414
 from tests.web.conftest import server as server  # noqa: PLC0414
-from tests.web.test_nginx import Echo, running_nginx
+from tests.web.proxies.echo import running_echo
+from tests.web.proxies.running import KINDS, running_proxy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,9 +68,10 @@ def test_a_sound_gateway(either: Server, issuer: str) -> None:
     assert checked.rows["removed"]["found"] == "1 removed"
 
 
-def test_behind_nginx(server: Server, tmp_path: Path) -> None:
-    """The proxy of the README lets no identity header through that a client wrote, in any spelling."""
-    with running_nginx(tmp_path, server.port) as port:
+@pytest.mark.parametrize("kind", KINDS)
+def test_behind_a_proxy(server: Server, tmp_path: Path, kind: str) -> None:
+    """The proxies of the README let no identity header through that a client wrote, in any spelling."""
+    with running_echo() as upstream, running_proxy(kind, tmp_path, gateway=server.port, upstream=upstream.port) as port:
         checked = check_server(server, "--echo", f"http://127.0.0.1:{port}/echo", *with_admin(server))
         assert checked.code == 0
         assert {checked.rows[name]["outcome"] for name in SPOOFING} == {"passed"}
@@ -80,17 +80,13 @@ def test_behind_nginx(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize("access", ["required", "optional"])
 def test_behind_a_route_of_the_gateway(tmp_path: Path, access: str) -> None:
     """The gateway's own reverse proxy, whether it lets nobody's requests through or not."""
-    upstream = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    threading.Thread(target=upstream.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{upstream.server_port}"
-    routes = f'routes = [{{ prefix = "/echo/", upstream = "{address}", access = "{access}" }}]'
-    try:
+    with running_echo() as upstream:
+        routes = (
+            f'routes = [{{ prefix = "/echo/", upstream = "http://127.0.0.1:{upstream.port}", access = "{access}" }}]'
+        )
         with running_gateway(tmp_path, extra=routes) as server:
             url = f"http://127.0.0.1:{server.port}/echo/headers"
             checked = check_server(server, "--echo", url, *with_admin(server))
-    finally:
-        upstream.shutdown()
-        upstream.server_close()
     assert (checked.code, checked.named("failed")) == (0, set())
     assert {checked.rows[name]["outcome"] for name in SPOOFING} == {"passed"}
     refused = checked.rows["spoofed, anonymous"]["found"].startswith("401")
