@@ -23,7 +23,7 @@ from msgspec.json import encode
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import imports, load, material, revocation, servers
+from tests.benchmarks import imports, load, material, proxies, revocation, servers
 from tests.benchmarks.postgres import postgres_url
 
 if TYPE_CHECKING:
@@ -41,6 +41,16 @@ class Measure(Struct, frozen=True):
     reach: str
     reached: bool
     detail: str = ""
+
+
+class Way(Struct, frozen=True):
+    """A way to the upstream: its requests a second, and the CPU seconds that one costs there."""
+
+    per_second: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.per_second:,.0f}/s at {self.seconds * 1e6:.1f} us of CPU"
 
 
 class Bench:
@@ -61,12 +71,29 @@ class Bench:
         _err.print(f"{measure.name}: {measure.ratio} ({measure.reach}) {detail}")
 
     @contextlib.contextmanager
-    def gateway(self, name: str, store: str, *arguments: str, lane: bool = True) -> Iterator[servers.Running]:
+    def gateway(
+        self, name: str, store: str, *arguments: str, lane: bool = True, more: str = "", core: int = 0
+    ) -> Iterator[servers.Running]:
         """A gateway over a store."""
         port = servers.free_port()
-        config = self.made.config(name, store, port, servers.free_port(), lane=lane)
-        with servers.gateway(config, port, *arguments, pin=not arguments) as running:
+        config = self.made.config(name, store, port, servers.free_port(), lane=lane, more=more)
+        with servers.gateway(config, port, *arguments, core=None if arguments else core) as running:
             yield running
+
+    def side_by_side(self, contenders: dict[str, servers.Running], path: str) -> dict[str, Way]:
+        """Median requests a second and CPU seconds a request of each, from rounds in which they alternate."""
+        tokens = self.made.tokens("HS256", 40_000)
+        rates: dict[str, list[float]] = {name: [] for name in contenders}
+        costs: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(self.rounds):
+            for name, running in contenders.items():
+                before = running.cpu_seconds()
+                rate = load.run(running.url, tokens, seconds=self.seconds, path=path, method="GET", session=20)
+                if rate.refused:
+                    raise RuntimeError(f"{name} refused {rate.refused} requests")
+                rates[name].append(rate.per_second)
+                costs[name].append((running.cpu_seconds() - before) / (rate.per_second * self.seconds))
+        return {name: Way(statistics.median(rates[name]), statistics.median(costs[name])) for name in contenders}
 
     def against_floor(
         self,
@@ -187,6 +214,74 @@ def growth(bench: Bench) -> None:
     bench.note("whole job, large store / small", rates["small"] / rates["large"], 1.5, at_most=True, detail=detail)
 
 
+def reverse_proxy(bench: Bench) -> None:
+    """To an upstream straight, through nginx, through Envoy with its JWT filter, and through us, who do the whole job.
+
+    CPU time a request is compared: rates depend on what else the machine does.
+    """
+    folder = bench.made.folder
+    with contextlib.ExitStack() as stack:
+        to = stack.enter_context(proxies.upstream(folder))
+        route = f'[[workspaces.bench.routes]]\nprefix = "/chat/"\nupstream = "http://127.0.0.1:{to.port}"'
+        contenders = {"straight": to, "nginx": stack.enter_context(proxies.nginx(folder, to))}
+        if proxies.envoy_program() is not None:
+            contenders["Envoy"] = stack.enter_context(proxies.envoy(folder, to))
+        for name, lane in (("lane", True), ("ASGI", False)):
+            gateway = bench.gateway(f"proxy-{name}", bench.sqlite, lane=lane, more=route)
+            contenders[name] = stack.enter_context(gateway)
+        ways = bench.side_by_side(contenders, proxies.PATH)
+    ours = ways["lane"]
+    if "Envoy" in ways:
+        bench.note(
+            "forward: CPU of Envoy's jwt_authn + proxy / lane",
+            ways["Envoy"].seconds / ours.seconds,
+            1.0,
+            detail=f"{ours} against {ways['Envoy']}",
+        )
+    bench.note(
+        "forward: CPU of nginx, which verifies nothing / lane",
+        ways["nginx"].seconds / ours.seconds,
+        0.3,
+        detail=f"{ours} against {ways['nginx']}",
+    )
+    bench.note(
+        "forward: rate of the lane / straight to the upstream",
+        ours.per_second / ways["straight"].per_second,
+        0.2,
+        detail=f"{ours} against {ways['straight']}",
+    )
+    bench.note(
+        "forward: CPU of the lane / ASGI", ours.seconds / ways["ASGI"].seconds, 0.3, detail=f"{ways['ASGI']} under ASGI"
+    )
+
+
+def forward_auth_behind_a_proxy(bench: Bench) -> None:
+    """Nginx alone, nginx that asks for a constant, and nginx that asks us, who do the whole job."""
+    folder = bench.made.folder
+    with contextlib.ExitStack() as stack:
+        to = stack.enter_context(proxies.upstream(folder))
+        gateway = stack.enter_context(bench.gateway("asked", bench.sqlite))
+        contenders = {
+            "alone": stack.enter_context(proxies.nginx(folder, to)),
+            "constant": stack.enter_context(proxies.nginx_asking(folder, to, to, path=proxies.CONSTANT, core=0)),
+            "asking": stack.enter_context(proxies.nginx_asking(folder, to, gateway, path="/auth", core=0)),
+        }
+        ways = bench.side_by_side(contenders, proxies.PATH)
+    asking, constant, alone = ways["asking"], ways["constant"], ways["alone"]
+    bench.note(
+        "forward-auth: nginx that asks us / asks a constant",
+        asking.per_second / constant.per_second,
+        0.5,
+        detail=f"{asking.per_second:,.0f}/s against {constant.per_second:,.0f}/s; all on one core",
+    )
+    bench.note(
+        "forward-auth: nginx that asks us / nginx alone",
+        asking.per_second / alone.per_second,
+        0.2,
+        detail=f"{asking.per_second:,.0f}/s against {alone.per_second:,.0f}/s; all on one core",
+    )
+
+
 def csv_import(bench: Bench) -> None:
     """A file of new people into an empty store, and the same file again; memory must not grow with it."""
     rows = bench.made.contacts
@@ -251,6 +346,8 @@ def main() -> int:
         two_workers,
         cold_start_and_memory,
         growth,
+        reverse_proxy,
+        forward_auth_behind_a_proxy,
         csv_import,
         on_postgres,
         revocation_delay,

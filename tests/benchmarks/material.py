@@ -57,8 +57,10 @@ class Material(Struct, frozen=True):
                     file.write(issue_token(claims, key, ttl=36_000, now=now) + "\n")
         return path
 
-    def config(self, name: str, store_url: str, port: int, admin_port: int, *, lane: bool = True) -> Path:
-        """A `gateway.toml` for this store and these ports."""
+    def config(
+        self, name: str, store_url: str, port: int, admin_port: int, *, lane: bool = True, more: str = ""
+    ) -> Path:
+        """A `gateway.toml` for this store and these ports; `more` are further tables."""
         lines = [
             'log_level = "warning"',
             f'[public]\nbind = "127.0.0.1:{port}"\nexpress_lane = {str(lane).lower()}',
@@ -76,7 +78,7 @@ class Material(Struct, frozen=True):
                 "email_authoritative = true",
             ]
         path = self.folder / f"{name}.toml"
-        path.write_text("\n".join(lines) + "\n")
+        path.write_text("\n".join([*lines, more]) + "\n")
         return path
 
 

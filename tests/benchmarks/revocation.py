@@ -48,7 +48,7 @@ def run(made: Material, store_url: str, name: str, count: int) -> Delays:
         for number in range(2):
             port = servers.free_port()
             config = made.config(f"{name}-{number}", store_url, port, servers.free_port())
-            running = stack.enter_context(servers.gateway(config, port, pin=False))
+            running = stack.enter_context(servers.gateway(config, port, core=None))
             connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
             nodes.append(stack.enter_context(contextlib.closing(connection)))
         here, there = nodes

@@ -56,22 +56,23 @@ def free_port() -> int:
 def floor() -> Iterator[Running]:
     """The bare ASGI application."""
     port = free_port()
-    with _started([sys.executable, str(FLOOR), str(port)], port, pin=True) as running:
+    with started([sys.executable, str(FLOOR), str(port)], port) as running:
         yield running
 
 
 @contextlib.contextmanager
-def gateway(config: Path, port: int, *arguments: str, pin: bool = True) -> Iterator[Running]:
+def gateway(config: Path, port: int, *arguments: str, core: int | None = 0) -> Iterator[Running]:
     """`gateway serve` with a configuration whose public listener has this port."""
     command = [sys.executable, "-m", "gateway", "serve", "--config", str(config), *arguments]
-    with _started(command, port, pin=pin) as running:
+    with started(command, port, core=core) as running:
         yield running
 
 
 @contextlib.contextmanager
-def _started(command: list[str], port: int, *, pin: bool) -> Iterator[Running]:
-    if pin and sys.platform == "linux" and (os.cpu_count() or 1) > 1:
-        command = ["taskset", "-c", "0", *command]
+def started(command: list[str], port: int, *, core: int | None = 0) -> Iterator[Running]:
+    """A command that answers on a port, on one core (None: on all of them)."""
+    if core is not None and sys.platform == "linux" and (os.cpu_count() or 1) > 1:
+        command = ["taskset", "-c", str(core), *command]
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
