@@ -68,6 +68,13 @@ class TokenVerifier:
                 return issuer
         raise KeyError(name)
 
+    def withdrawn(self, workspace: str) -> dict[str, int]:
+        """How many keys each issuer of a workspace has lost, by its name.
+
+        Who remembers what one verified counts before that: a key that goes meanwhile must not count as gone before.
+        """
+        return {issuer.name: issuer.keys.withdrawn for issuer in self.issuers(workspace)}
+
     async def verify(self, token: bytes, workspace: str, platform: Platform | None = None) -> Principal:
         """The principal of a token from a platform; it waits for nothing but a key that is not at hand.
 

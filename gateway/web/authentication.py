@@ -62,7 +62,7 @@ class _Verified:
     """A verified token: its principal, and whom it led to when `asked` changes had been heard of.
 
     It was not revoked when its workspace's `revocable.heard` was `cleared`, nor its contact at that `contacts_heard`.
-    Its issuer's `keys` had lost as many as `withdrawn` when one of them verified it.
+    Its issuer's `keys` had lost as many as `withdrawn` before one of them verified it.
     """
 
     __slots__ = (
@@ -70,10 +70,10 @@ class _Verified:
         "withdrawn",
     )
 
-    def __init__(self, principal: Principal, keys: KeySource, revocable: Heard) -> None:
+    def __init__(self, principal: Principal, keys: KeySource, withdrawn: int, revocable: Heard) -> None:
         self.principal = principal
         self.keys = keys
-        self.withdrawn = keys.withdrawn
+        self.withdrawn = withdrawn
         self.revocable = revocable
         self.cleared = self.contact_cleared = -1
         self.ends_at = math.inf if principal.expires_at is None else principal.expires_at
@@ -269,7 +269,9 @@ class Authenticator:
 
         verified = self._verified.get(key)
         if verified is None or self.clock() >= verified.ends_at or verified.withdrawn != verified.keys.withdrawn:
-            verified = self._remember(key, await self.verifier.verify(token, workspace, platform))
+            withdrawn = self.verifier.withdrawn(workspace)
+            principal = await self.verifier.verify(token, workspace, platform)
+            verified = self._remember(key, principal, withdrawn[principal.issuer])
         return verified
 
     async def _check_revoked(self, verified: _Verified, token: bytes) -> None:
@@ -290,9 +292,10 @@ class Authenticator:
         """The express lane begins us by hand; a store that waits may need a task from its first step (time-outs do)."""
         return not self.store.embedded and asyncio.current_task() is None
 
-    def _remember(self, key: bytes, principal: Principal) -> _Verified:
+    def _remember(self, key: bytes, principal: Principal, withdrawn: int) -> _Verified:
         keys = self.verifier.issuer(principal.workspace, principal.issuer).keys
-        verified = self._verified[key] = _Verified(principal, keys, self._revocations.of(principal.workspace))
+        revocable = self._revocations.of(principal.workspace)
+        verified = self._verified[key] = _Verified(principal, keys, withdrawn, revocable)
         if len(self._verified) > self._capacity:
             self._verified.popitem(last=False)
         return verified

@@ -83,9 +83,10 @@ class Standing:
     async def _verify(self) -> Principal:
         """Steps 2 to 8; remembered until the leeway behind `exp` is over, for nobody comes in."""
         verifier = self._authenticator.verifier
+        withdrawn = verifier.withdrawn(self._workspace)
         principal = await verifier.verify(self._token, self._workspace, self._platform)
         issuer = verifier.issuer(principal.workspace, principal.issuer)
-        self._withdrawn = issuer.keys.withdrawn
+        self._withdrawn = withdrawn[principal.issuer]
         ends_at = principal.expires_at
         self._until = math.inf if ends_at is None else ends_at + issuer.policy.leeway
         self._principal = principal
