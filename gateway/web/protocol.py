@@ -38,8 +38,9 @@ REQUEST_SECONDS = 30.0
 LEAST_BYTES = 4096
 """What a body must have grown by in that time to be slow rather than stuck."""
 
-KEEP_ALIVE_SECONDS = 75
-"""How long a connection may idle; longer than proxies keep theirs, so that none asks on one that we just closed."""
+KEEP_ALIVE_LOOKS = 4
+"""At which look a connection that idles is closed, after 90 s and more: proxies keep theirs for less, so that none asks
+on one that we just closed."""
 
 
 class _Flow(FlowControl):
@@ -67,12 +68,14 @@ class StrictProtocol(HttpToolsProtocol):
     _lingers = False
     _http10 = False
     _requests = 0
+    _requests_before = 0
     progress = 0
     """Bytes of bodies that came, and times that the client caught up with what it is sent: slow is not stuck."""
 
     _arrived_before = -1
     _progress_before = -1
     _unread_before = False
+    _idled = 0
     _watch: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -102,6 +105,18 @@ class StrictProtocol(HttpToolsProtocol):
             if self._head_bytes > HEADERS_LIMIT:
                 part = "head" if self._in_head else "trailers"
                 self.refuse(Refusal(Code.PAYLOAD_TOO_LARGE, f"the {part} of the request does not end"))
+
+    def on_response_complete(self) -> None:
+        """An answer is whole: go on with what waits behind it.
+
+        As uvicorn does it, but for a timer for each request: `_check_progress` looks whether the connection idles.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
 
     def resume_writing(self) -> None:
         """The client has read on."""
@@ -235,6 +250,12 @@ class StrictProtocol(HttpToolsProtocol):
         if (late and moved < LEAST_BYTES) or (unread and not moved):
             self.transport.abort()
             return
+        idles = not self._arriving and self._requests == self._requests_before and self.cycle.response_complete
+        self._idled = self._idled + 1 if idles else 0
+        if self._idled >= KEEP_ALIVE_LOOKS:
+            self.transport.close()
+            return
+        self._requests_before = self._requests
         self._progress_before = self.progress
         self._arrived_before = self._requests if self._arriving else -1
         self._unread_before = self.flow.write_paused
@@ -258,6 +279,5 @@ def listener_config(
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=drain_seconds,
     )

@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from gateway.web.proxy.connection import AnswerHead
 
 COMMENT_SECONDS = 15.0
+_KIND = b"text/event-stream"
 _COMMENT = b":\n\n"
 _BORDERS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 def is_event_stream(head: AnswerHead) -> bool:
     """Whether an answer is a stream of events, and so outlives its request."""
-    kinds = [value.partition(b";")[0].strip().lower() for name, value in head.headers if name == b"content-type"]
-    return b"text/event-stream" in kinds and head.has_body
+    for name, value in head.headers:
+        if name == b"content-type" and value[:17].lower() == _KIND:
+            return head.has_body and not value[17:].partition(b";")[0].strip()
+    return False
 
 
 def takes_comments(head: AnswerHead) -> bool:

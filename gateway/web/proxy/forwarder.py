@@ -119,6 +119,7 @@ class Forwarder:
                 return self.problems.nothing_here()
             admitted = await self.admit(request, route, *tokens)
             ours = self._ours(admitted, route)
+            passing = self.heads.passing(request.headers, keeps_token=route.keeps_token, cookie=route.cookie)
         except (Refusal, Outage) as error:
             return self.problems.answer(error)
         except Exception as error:  # noqa: BLE001 - as in `decide`
@@ -127,9 +128,9 @@ class Forwarder:
         own = OWN_SUBPROTOCOL if OWN_SUBPROTOCOL in subprotocols else None
         lines = b"".join(
             [
-                *self.heads.passing(request.headers, keeps_token=route.keeps_token, cookie=route.cookie),
+                *passing.lines,
                 ours,
-                self.heads.origin(request.headers, peer),
+                self.heads.origin(request.headers, passing.host, peer),
             ]
         )
         fields = [line.partition(": ")[::2] for line in lines.decode("latin-1").split("\r\n") if line]
@@ -194,22 +195,24 @@ class Forwarder:
         return b"%bx-identity-assertion: %b\r\n" % (authenticated.headers, assertion)
 
     def _forwarding(self, request: Request, route: Route, admitted: Admitted, peer: Peer) -> Forwarding:
-        length, chunked = _framing(request.headers)
-        framing = b"transfer-encoding: chunked\r\n" if chunked else b""
-        if length is not None:
-            framing = b"content-length: %b\r\n" % length
+        passing = self.heads.passing(request.headers, keeps_token=route.keeps_token, cookie=route.cookie)
+        framing = b""
+        if passing.chunked:
+            framing = b"transfer-encoding: chunked\r\n"
+        elif passing.length is not None:
+            framing = b"content-length: %d\r\n" % passing.length
         head = b"".join(
             [
                 b"%b %b HTTP/1.1\r\n" % (request.method, _target(request)),
-                self.heads.origin(request.headers, peer),
-                *self.heads.passing(request.headers, keeps_token=route.keeps_token, cookie=route.cookie),
+                self.heads.origin(request.headers, passing.host, peer),
+                *passing.lines,
                 self._ours(admitted, route),
                 framing,
                 b"\r\n",
             ]
         )
-        has_body = chunked or (length is not None and length != b"0")
-        return Forwarding(route.upstreams, request.method, head, has_body, chunked, route, admitted)
+        has_body = passing.chunked or bool(passing.length)
+        return Forwarding(route.upstreams, request.method, head, has_body, passing.chunked, route, admitted)
 
 
 def _is_bearer(subprotocol: bytes) -> bool:
@@ -218,23 +221,6 @@ def _is_bearer(subprotocol: bytes) -> bool:
 
 def _target(request: Request) -> bytes:
     return request.path + b"?" + request.query if request.query else request.path
-
-
-def _framing(headers: Sequence[Field]) -> tuple[bytes | None, bool]:
-    """How the body is framed: its length, or chunks. The parser has refused both at once, and two lengths (A26)."""
-    length, chunked = None, False
-    for name, value in headers:
-        if name == b"content-length":
-            if length is not None or not value.isdigit():
-                raise Refusal(Code.REQUEST_INVALID, "two lengths, or one that is no number", field="content-length")
-            length = b"%d" % int(value)
-        elif name == b"transfer-encoding":
-            if chunked or value.lower() != b"chunked":
-                raise Refusal(Code.REQUEST_INVALID, "a transfer coding other than chunked", field="transfer-encoding")
-            chunked = True
-    if chunked and length is not None:
-        raise Refusal(Code.REQUEST_INVALID, "a length beside a transfer coding", field="content-length")
-    return length, chunked
 
 
 def _field(headers: Sequence[Field], wanted: bytes) -> bytes:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from gateway.errors import Code, Refusal
 from gateway.web.headers import one_spelling
 
 if TYPE_CHECKING:
@@ -74,9 +75,17 @@ _NO_TRAILERS = frozenset(
 """What no trailer may say besides (RFC 9110 section 6.5.1), for whoever gets it might take it for a header; nor any
 name that begins with `Content-` or `If-`."""
 
+_NOTHING: frozenset[bytes] = frozenset()
+_PLAIN_CONNECTION = frozenset({b"close", b"keep-alive"})
+"""Values of `Connection` that nominate nothing."""
+
 _REMEMBERED = 1_000
 
 Field = tuple[bytes, bytes]
+
+
+_FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection"})
+"""What a request's own framing and address stand in; in another spelling they say nothing."""
 
 
 class _Fate(Enum):
@@ -85,6 +94,19 @@ class _Fate(Enum):
     GOES_ON = 0
     STAYS = 1
     CREDENTIAL = 2
+    FRAMES = 3
+
+
+class Passing(Struct, frozen=True):
+    """What was read of a request's head: the fields that go on, each as its line, and those that are written anew.
+
+    `length` None and not `chunked` means that there is no body.
+    """
+
+    lines: list[bytes]
+    host: bytes
+    length: int | None
+    chunked: bool
 
 
 class Peer(Struct, frozen=True):
@@ -126,46 +148,55 @@ class Heads:
         ip = getattr(ip, "ipv4_mapped", None) or ip
         return Peer(str(ip), trusted=any(ip in network for network in self._trusted_peers))
 
-    def passing(self, headers: Sequence[Field], *, keeps_token: bool, cookie: bytes | None) -> list[bytes]:
-        """The fields of a request that go on, each as its line; `cookie` is the one in which a token may come."""
-        nominated = _nominated(headers)
-        lines = []
+    def passing(self, headers: Sequence[Field], *, keeps_token: bool, cookie: bytes | None) -> Passing:
+        """What of a request goes on, in one pass; `cookie` is the one in which a token may come.
+
+        Raises `Refusal(request_invalid)` for framing that could be read in two ways. The parser has refused most of it.
+        """
+        fates = self._fates
+        kept: list[Field] = []
+        framing: list[Field] = []
         for field in headers:
-            name, value = field
-            fate = self._fates.get(name)
-            if fate is None:
-                fate = self._fate(name)
-            if fate is _Fate.STAYS or name in nominated:
-                continue
-            if fate is _Fate.CREDENTIAL and not keeps_token:
-                if name == b"authorization" and value[:6].lower() == b"bearer":
-                    continue
-                if name == b"cookie" and cookie is not None:
-                    rest = without_cookie(value, cookie)
-                    if rest:
-                        lines.append(b"cookie: %b\r\n" % rest)
-                    continue
-            lines.append(b"%b: %b\r\n" % field)
-        return lines
+            name = field[0]
+            fate = fates.get(name) or self._fate(name)
+            if fate is _Fate.GOES_ON:
+                kept.append(field)
+            elif fate is _Fate.FRAMES:
+                framing.append(field)
+            elif fate is _Fate.CREDENTIAL:
+                passed = field if keeps_token else _without_token(field, cookie)
+                if passed is not None:
+                    kept.append(passed)
+        nominated = _nominated(framing)
+        if nominated:
+            kept = [field for field in kept if field[0] not in nominated]
+        length, chunked = _framing(framing)
+        lines = [b"%b: %b\r\n" % field for field in kept]
+        return Passing(lines, _host(framing), length, chunked)
 
     def answer(self, head: AnswerHead, defaults: Iterable[Field] = ()) -> list[bytes]:
         """The status line and the fields of an upstream's answer, written as the client gets them, without framing.
 
         `defaults` are fields that an answer has if the upstream did not say otherwise: the `Date` that it owes.
         """
-        fields = self.answer_fields(head)
-        missing = [field for field in defaults if not any(name == field[0] for name, _ in fields)]
-        return [
-            b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason),
-            *[b"%b: %b\r\n" % field for field in missing],
-            *[b"%b: %b\r\n" % field for field in fields],
-        ]
+        lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
+        names = set()
+        for field in self.answer_fields(head):
+            names.add(field[0])
+            lines.append(b"%b: %b\r\n" % field)
+        lines += [b"%b: %b\r\n" % field for field in defaults if field[0] not in names]
+        return lines
 
     def answer_fields(self, head: AnswerHead) -> list[Field]:
         """The fields of an upstream's answer as the client gets them, without framing."""
+        backward = self._backward
+        fields = []
+        for field in head.headers:
+            comes = backward.get(field[0])
+            if comes or (comes is None and self._comes_back(field[0])):
+                fields.append(field)
         nominated = _nominated(head.headers)
-        comes_back = self._comes_back
-        return [field for field in head.headers if comes_back(field[0]) and field[0] not in nominated]
+        return [field for field in fields if field[0] not in nominated] if nominated else fields
 
     def trailers(self, trailers: Iterable[Field]) -> list[Field]:
         """The trailers that may go on: none that could not be a header of its own, and be taken for one."""
@@ -174,9 +205,8 @@ class Heads:
             field for field in lower if self._fate(field[0]) is _Fate.GOES_ON and not _frames(one_spelling(field[0]))
         ]
 
-    def origin(self, headers: Sequence[Field], peer: Peer) -> bytes:
+    def origin(self, headers: Sequence[Field], host: bytes, peer: Peer) -> bytes:
         """Where the request came from: in the words of a trusted peer, with itself added, or in ours alone (B03)."""
-        host = _host(headers)
         if not peer.trusted:
             known = self._origins.get((peer.address, host))
             if known is None:
@@ -202,6 +232,8 @@ class Heads:
             fate = _Fate.STAYS
         elif name in {b"authorization", b"cookie"}:
             fate = _Fate.CREDENTIAL
+        if name in _FRAMING:
+            fate = _Fate.FRAMES
         if len(self._fates) < _REMEMBERED:
             self._fates[name] = fate
         return fate
@@ -247,14 +279,40 @@ def _host(headers: Iterable[Field]) -> bytes:
 
 
 def _nominated(headers: Iterable[Field]) -> frozenset[bytes]:
-    for name, _ in headers:
-        if name == b"connection":
-            break
-    else:
-        return frozenset()
-    return frozenset(
-        token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")
-    )
+    """What `Connection` nominates, in lower case."""
+    nominated = _NOTHING
+    for name, value in headers:
+        if name == b"connection" and value.lower() not in _PLAIN_CONNECTION:
+            nominated |= {token.strip().lower() for token in value.split(b",")}
+    return nominated
+
+
+def _framing(headers: Iterable[Field]) -> tuple[int | None, bool]:
+    """How the body is framed: its length, or chunks. The parser has refused both at once, and two lengths (A26)."""
+    length, chunked = None, False
+    for name, value in headers:
+        if name == b"content-length":
+            if length is not None or not value.isdigit():
+                raise Refusal(Code.REQUEST_INVALID, "two lengths, or one that is no number", field="content-length")
+            length = int(value)
+        elif name == b"transfer-encoding":
+            if chunked or value.lower() != b"chunked":
+                raise Refusal(Code.REQUEST_INVALID, "a transfer coding other than chunked", field="transfer-encoding")
+            chunked = True
+    if chunked and length is not None:
+        raise Refusal(Code.REQUEST_INVALID, "a length beside a transfer coding", field="content-length")
+    return length, chunked
+
+
+def _without_token(field: Field, cookie: bytes | None) -> Field | None:
+    """An `Authorization` or `Cookie` field without the token; None when nothing is left of it."""
+    name, value = field
+    if name == b"authorization":
+        return None if value[:6].lower() == b"bearer" else field
+    if cookie is None:
+        return field
+    rest = without_cookie(value, cookie)
+    return (name, rest) if rest else None
 
 
 def without_cookie(value: bytes, name: bytes) -> bytes:

@@ -52,13 +52,14 @@ class ForwardCycle:
         self._arrived = False
         self._expects = protocol.expect_100_continue and not http10
         self._exchange: Exchange | None = None
+        self._headers: Sequence[tuple[bytes, bytes]] = ()
         self._early: list[bytes] = []
         self._trailers: Sequence[tuple[bytes, bytes]] = ()
 
     def decide(self, request: Request, client: tuple[str, int] | None) -> Coroutine[Any, Any, Answer | Forwarding]:
         """The decision about the request, for `go`."""
         self._is_head = request.method == b"HEAD"
-        self._arrived = not any(name in _BODY_HEADERS and value != b"0" for name, value in request.headers)
+        self._headers = request.headers
         return self._forwarder.decide(request, self._forwarder.heads.peer(client[0] if client else None))
 
     def go(self, outcome: Answer | Forwarding) -> None:
@@ -68,6 +69,8 @@ class ForwardCycle:
         if isinstance(outcome, Answer):
             self._answer(outcome)
             return
+        if not outcome.has_body:
+            self._arrived = True
         self._exchange = exchange = Exchange(self, outcome, self._forwarder.live)
         if self._expects and not self._arrived:
             self._protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -166,6 +169,8 @@ class ForwardCycle:
         transport.abort()
 
     def _answer(self, answer: Answer) -> None:
+        if not self._arrived:
+            self._arrived = not any(name in _BODY_HEADERS and value != b"0" for name, value in self._headers)
         self.keep_alive = self.keep_alive and self._arrived
         self._protocol.write_answer(answer, keep_alive=self.keep_alive, is_head=self._is_head, closes=False)
         self._done()
