@@ -61,6 +61,8 @@ def header_cases(signer: Signer) -> Cases:
         both = {"b64": b64_value, "crit": ["b64"]}
         yield f"b64 {b64_value!r}, critical", signer.token(both), Code.CRIT_UNSUPPORTED
         yield f"b64 {b64_value!r}, not critical", signer.token({"b64": b64_value}), Code.CRIT_UNSUPPORTED
+    for typ in ("identity-assertion+jwt", "Identity-Assertion+JWT", "application/identity-assertion+jwt"):
+        yield f"typ {typ}", signer.token({"typ": typ}), Code.AUDIENCE_MISMATCH
     yield "enc, the JWE member", signer.token({"enc": "A256GCM"}), Code.TOKEN_MALFORMED
 
 

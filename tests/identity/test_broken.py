@@ -150,6 +150,7 @@ def test_every_code_of_a_token_is_there() -> None:
         ("A18", {"five-segments", "compressed"}),
         ("A19", {"forged-and-expired"}),
         ("B07", {"email-two-ats"}),
+        ("B13", {"identity-assertion"}),
         ("C06", {"email-unverified-only", "email-verified-text"}),
         ("C09", {"placeholder-undefined", "placeholder-quoted", "placeholder-full-width", "placeholder-zero"}),
     ],

@@ -19,7 +19,7 @@ from gateway.identity.broken.entry import (
 )
 from gateway.identity.crafting import LEFT_OUT, Signer, encoded, over
 from gateway.identity.issuing import encode_segment
-from gateway.identity.unverified import decode_segment
+from gateway.identity.unverified import ASSERTION_TYPE, decode_segment
 from keys.jwk import generate_signing_key, public_jwk
 
 if TYPE_CHECKING:
@@ -250,6 +250,12 @@ KEYS = (
         Code.CRIT_UNSUPPORTED,
         "The payload stands there unencoded (RFC 7797): two readers see two texts, signed once (CVE-2026-48525).",
         _unencoded,
+    ),
+    BrokenToken(
+        "identity-assertion",
+        Code.AUDIENCE_MISMATCH,
+        "Its `typ` says that it is for an upstream, and no login token (RFC 8725 section 3.11, CVE-2024-47616).",
+        _header(typ=ASSERTION_TYPE),
     ),
     BrokenToken(
         "compressed",
