@@ -38,6 +38,7 @@ class KeyringSource(Standing):
         self._path = path
         self._seen: tuple[int, ...] | None = None
         self._withdrawn = 0
+        self._looked_at: float
         self._set: KeySet
         self._public: dict[str, Any]
         self._good_until: float
@@ -78,13 +79,13 @@ class KeyringSource(Standing):
 
     def _now(self) -> KeySet:
         now = self._clock()
-        if now >= self._next:
+        if now >= self._next or now < self._looked_at:  # a clock that was put back keeps nobody from looking
             self._next = self._renew(now)
         return self._set
 
     def _renew(self, now: float) -> float:
         """Bring the set up to a moment; return when it is time to do so again."""
-        before = self._verifying
+        before, self._looked_at = self._verifying, now
         if not self._read_again() and now < self._good_until:
             return min(self._good_until, now + LOOK_SECONDS)
         again = self._publish(now)
@@ -108,8 +109,9 @@ class KeyringSource(Standing):
 
     def _publish(self, now: float) -> float:
         """Make the set of the keys that verify at a moment; return when it is time to look again."""
+        self._looked_at = now
         entries = self.keyring.published(now)
-        self._verifying = {(entry.kid, entry.material, entry.platforms) for entry in entries}
+        self._verifying = {(entry.kid, entry.alg, entry.material, entry.platforms) for entry in entries}
         self._good_until = min((entry.ends_at for entry in entries if entry.ends_at is not None), default=math.inf)
         self._public = {"keys": []} if self.keyring.holds_secrets else self.keyring.public_jwks(now)
         self._set = KeySet(entry.verification_key() for entry in entries)

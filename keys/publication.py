@@ -50,6 +50,13 @@ class Publisher(Struct, frozen=True):
         return self.jwks_url or (self.issuer or "").removesuffix("/") + _WELL_KNOWN
 
 
+class Held(Struct, frozen=True):
+    """A state of a document that somebody holds: where it stood, and its ETag, which means nothing elsewhere."""
+
+    url: str
+    etag: str
+
+
 class Publication:
     """The set of one publisher on the network. `now` is a monotonic clock in seconds."""
 
@@ -65,15 +72,18 @@ class Publication:
         """Its address for people."""
         return shown_url(self._publisher.url)
 
-    async def fetch(self, etag: str | None, *, failed_before: bool) -> Document:
-        """The document as it is now; raises `FetchFailed`. After a failure it is asked anew where it stands."""
+    async def fetch(self, held: Held | None, *, failed_before: bool) -> tuple[Document, Held | None]:
+        """The document as it is now, and what can be said of it the next time; raises `FetchFailed`.
+
+        After a failure it is asked anew where it stands.
+        """
         known_until = self._discovered_at + DISCOVERY_SECONDS
         if self._publisher.jwks_url is None and (failed_before or self._now() >= known_until):
-            url = await self._discover()
-            if url != self._jwks_url:
-                etag = None  # it named a state of another document
-            self._jwks_url, self._discovered_at = url, self._now()
-        return await self._fetch(self._jwks_url or "", etag)
+            self._jwks_url = await self._discover()
+            self._discovered_at = self._now()
+        url = self._jwks_url or ""
+        document = await self._fetch(url, held.etag if held is not None and held.url == url else None)
+        return document, None if document.etag is None else Held(url, document.etag)
 
     async def _discover(self) -> str:
         document = await self._fetch(self._publisher.url)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from keys.fetching import Document
     from keys.jwk import VerificationKey
     from keys.last_good import LastGoodSet
-    from keys.publication import Fetch, Publisher
+    from keys.publication import Fetch, Held, Publisher
 
 FETCH_SECONDS = 5.0
 """How long a fetch may take in all, discovery included."""
@@ -93,7 +93,7 @@ class RemoteKeySet:
         self._set: PublishedSet | None = None
         self._keys = KeySet(())
         self._seen_at = self._fresh_until = self._usable_until = -math.inf
-        self._etag: str | None = None
+        self._held: Held | None = None
         self._error: str | None = "not fetched yet"
         self._not_saved: str | None = None
 
@@ -197,21 +197,29 @@ class RemoteKeySet:
     def _launch(self) -> asyncio.Future[None]:
         """The landing of the fetch that is under way, or of a new one; it never fails."""
         if self._landing is None:
-            self._landing = asyncio.get_running_loop().create_future()
-            self._start(self._fly(self._landing))
+            self._landing = landing = asyncio.get_running_loop().create_future()
+
+            def landed(flight: asyncio.Task[None]) -> None:
+                if flight.cancelled():  # perhaps before it began
+                    self._error = "the fetch was broken off"
+                self._landing = None
+                landing.set_result(None)
+
+            self._start(self._fly()).add_done_callback(landed)
         return self._landing
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _fly(self, landing: asyncio.Future[None]) -> None:
-        error: str | None = "the fetch was broken off"
+    async def _fly(self) -> None:
+        error: str | None
         try:
             async with asyncio.timeout(FETCH_SECONDS):
-                document = await self._publication.fetch(self._etag, failed_before=self._error is not None)
-            self._adopt(document)
+                document, held = await self._publication.fetch(self._held, failed_before=self._error is not None)
+            self._adopt(document, held)
             error = None
         except (FetchFailed, KeyMaterialError) as failure:
             error = str(failure)
@@ -220,12 +228,9 @@ class RemoteKeySet:
         except Exception as failure:  # noqa: BLE001 - one that breaks in a way unthought of is an outage, too
             error = f"the fetch broke ({type(failure).__name__})"
             _log.exception("a key set could not be fetched", extra={"issuer": self._name})
-        finally:
-            self._land(error)
-            self._landing = None
-            landing.set_result(None)
+        self._land(error)
 
-    def _adopt(self, document: Document) -> None:
+    def _adopt(self, document: Document, held: Held | None) -> None:
         """Take a document that arrived; `KeyMaterialError` when there is no set in it."""
         if document.body is not None:
             self._replace(published_set(document.body))
@@ -234,7 +239,7 @@ class RemoteKeySet:
         now = self._env.now()
         said = self._timing.fresh if document.fresh_for is None else document.fresh_for
         fresh = min(max(said, SHORTEST_FRESH), LONGEST_FRESH)
-        self._etag = document.etag
+        self._held = held
         self._seen_at, self._fresh_until = now, now + fresh
         self._usable_until = now + max(self._timing.stale_limit, fresh)
         self._scheduled_at = now + fresh * (0.7 + 0.1 * self._env.random())
@@ -269,7 +274,7 @@ class RemoteKeySet:
 
     def _put_away_if_too_old(self) -> None:
         if self._set is not None and self._env.now() >= self._usable_until:
-            self._set, self._keys, self._etag = None, KeySet(()), None
+            self._set, self._keys, self._held = None, KeySet(()), None
             self.withdrawn += 1
             _log.error("a key set is too old to be trusted", extra={"issuer": self._name})
 

@@ -430,6 +430,24 @@ async def test_a_set_that_moves_is_found_again(server: JwksServer) -> None:
     await keys.close()
 
 
+async def test_a_set_that_moves_while_its_new_place_is_down(server: JwksServer) -> None:
+    """The ETag of the old place never keeps its keys fresh: publishers number their documents, and both have a 1."""
+    server.answers["/old"] = document(jwks(signing("withdrawn")))
+    clock = WoundClock()
+    keys = await discovered(server, {"issuer": server.url(""), "jwks_uri": server.url("/old")}, clock)
+    server.answers["/old"] = server.answers["/new"] = status(503)
+    server.answers[WELL_KNOWN] = document({"issuer": server.url(""), "jwks_uri": server.url("/new")})
+    await clock.wind(keys, 240)
+    assert server.count("/new") >= 2
+    assert all("if-none-match" not in seen.headers for seen in server.seen if seen.path == "/new")
+    server.publish(signing("b"), path="/new")
+    await clock.wind(keys, 120)
+    assert kids(keys.keys) == ["b"]
+    await clock.wind(keys, 240)
+    assert "if-none-match" in server.seen[-1].headers
+    await keys.close()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -282,6 +282,27 @@ class TestFollowing:
         assert source.withdrawn == 1
         assert source.find("a")[0].material == SECRET[::-1].encode()
 
+    def test_another_algorithm_under_the_same_id(self, tmp_path: Path) -> None:
+        """A secret is trusted for its one algorithm: what it verified with the one before is not remembered."""
+        clock, path = Clock(), tmp_path / "keyring.json"
+        write_private(path, encode_keyring(Keyring(1, (secret("a", SECRET * 2),))))
+        source = KeyringSource(load_keyring(path), clock, path)
+        write_private(path, encode_keyring(Keyring(2, (secret("a", SECRET * 2, alg="HS512"),))))
+        clock.now += 1
+        assert source.withdrawn == 1
+
+    def test_a_leaked_key_while_the_clock_is_put_back(self, tmp_path: Path) -> None:
+        """A machine whose clock was an hour ahead and is put right: no leaked key gets an hour more."""
+        clock, path = Clock(), tmp_path / "keyring.json"
+        write_private(path, encode_keyring(Keyring(1, (secret("leaked"), secret("stays", SECRET[::-1])))))
+        source = KeyringSource(load_keyring(path), clock, path)
+        clock.now -= 3600
+        assert source.find("leaked")
+        write_private(path, encode_keyring(Keyring(2, (secret("stays", SECRET[::-1]),))))
+        clock.now += 1
+        assert source.find("leaked") == ()
+        assert source.withdrawn == 1
+
     def test_b24_a_file_that_cannot_be_used_changes_nothing(self, tmp_path: Path) -> None:
         """Broken, readable by others, gone: what was trusted stays; as soon as it is mended it counts again."""
         clock, path = Clock(), tmp_path / "keyring.json"

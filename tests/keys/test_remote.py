@@ -427,3 +427,21 @@ async def test_closing_ends_every_task(server: JwksServer, clock: WoundClock) ->
     await clock.wind(keys, 300)
     assert kids(keys.keys) == ["b"]
     await keys.close()
+
+
+async def test_closing_before_a_fetch_began_leaves_nobody_waiting(server: JwksServer, clock: WoundClock) -> None:
+    """A token asks in the very moment in which a reload closes the set: it is answered, and the set opens again."""
+    keys = remote(server, clock)
+    waiting = asyncio.ensure_future(keys.seek("a"))
+    await asyncio.sleep(0)  # it asked; the fetch has its turn next
+    assert keys._landing is not None
+    await keys.close()
+    async with asyncio.timeout(30):
+        with pytest.raises(KeysUnavailable):
+            await waiting
+    server.publish(signing("a"))
+    async with asyncio.timeout(30):
+        await keys.open()
+        await settled(keys)
+    assert kids(keys.find("a")) == ["a"]
+    await keys.close()

@@ -10,7 +10,7 @@ import pytest
 from gateway.contacts.database.stores import store_for
 from gateway.contacts.resolver import ResolutionPolicy, Resolver
 from gateway.errors import Code, Refusal
-from gateway.identity import verifier
+from gateway.identity.jose import verify_signature
 from gateway.identity.verifier import TokenVerifier
 from gateway.web.authentication import Authenticator
 from gateway.web.standing import Standing
@@ -68,13 +68,12 @@ async def leak(tmp_path: Path) -> AsyncIterator[Leak]:
 @pytest.fixture
 def retired_while_it_verifies(leak: Leak, monkeypatch: pytest.MonkeyPatch) -> None:
     """The leaked key goes between the look-up of it and the answer of the signature."""
-    verify = verifier.verify_signature
 
     def meanwhile(*arguments: Any) -> Any:
         leak.retire()
-        return verify(*arguments)
+        return verify_signature(*arguments)
 
-    monkeypatch.setattr(verifier, "verify_signature", meanwhile)
+    monkeypatch.setattr("gateway.identity.verifier.verify_signature", meanwhile)
 
 
 @pytest.mark.usefixtures("retired_while_it_verifies")
