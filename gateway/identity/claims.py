@@ -41,9 +41,15 @@ class ClaimPolicy(Struct, frozen=True):
 
     @property
     def longest_life(self) -> int | None:
-        """Within how many seconds of its issue every token is dead, leeway aside; None where nothing sets a bound."""
+        """Within how many seconds of its issue every token is dead, leeway aside; None where nothing sets a bound.
+
+        `max_lifetime` alone sets none: of a token without `iat` it counts from now, so one with a far `exp` is refused
+        at first and taken in the end. A session asks for `iat`.
+        """
+        if self.session_duration is None:
+            return None
         lifetime = self.max_lifetime if self.require_exp else None
-        return min((bound for bound in (lifetime, self.session_duration) if bound is not None), default=None)
+        return self.session_duration if lifetime is None else min(lifetime, self.session_duration)
 
 
 class VerifiedClaims(Struct, frozen=True):

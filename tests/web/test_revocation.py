@@ -13,6 +13,7 @@ import pytest
 from gateway.contacts.database.stores import store_for
 from gateway.contacts.resolver import ResolutionPolicy, Resolver
 from gateway.contacts.revocation import Revocation, RevocationKind, contact_revocations, keep_revocations, token_digest
+from gateway.contacts.revoking import Revoker, lifetimes_of
 from gateway.errors import Code, Refusal
 from gateway.identity.claims import ClaimPolicy
 from gateway.identity.crafting import LEFT_OUT
@@ -243,3 +244,34 @@ async def test_b09_what_is_remembered_is_asked_about_anew(store: ContactStore) -
     assert await gate.verdict(token) is Code.TOKEN_REVOKED
     assert await gate.verdict(other) is None
     assert await gate.verdict(gate.token(iat=NOW + 1)) is None
+
+
+@pytest.mark.parametrize("kind", ["issuer", "contact", "jti"])
+async def test_a_token_that_sleeps_is_revoked_when_it_wakes(store: ContactStore, kind: str) -> None:
+    """Without `iat` the longest lifetime counts from now: a token of a month is refused at first, and good in the end.
+
+    After a leak `max_lifetime` is lowered and everything before is revoked: that is not forgotten before such a token.
+    """
+    gate = Gate(store)
+    await gate.authenticator.open()
+    month = 30 * 86_400
+    sleeper = gate.token(iat=LEFT_OUT, exp=NOW + month, jti="one")
+    assert await gate.verdict(sleeper) is Code.LIFETIME_TOO_LONG
+    assert await gate.verdict(gate.token()) is None
+    contact = await store.find_by_external_id(WORKSPACE, "u-1")
+    assert contact is not None
+
+    async def work(transaction: ContactTransaction) -> None:
+        lifetimes = lifetimes_of(gate.authenticator.verifier.all_issuers)
+        revoker = Revoker(transaction, WORKSPACE, lifetimes, actor="test", now=NOW)
+        if kind == "issuer":
+            await revoker.issued_before(NOW + 1, "messenger")
+        elif kind == "contact":
+            await revoker.contact(contact, NOW + 1)
+        else:
+            await revoker.jti("messenger", "one")
+
+    await store.write(work)
+    gate.clock.now = NOW + month - 3600
+    await gate.authenticator._revocations.purge()
+    assert await gate.verdict(sleeper) is Code.TOKEN_REVOKED

@@ -69,7 +69,7 @@ def test_a_jti_a_person_an_issuer(server: Server) -> None:
     other_issuers = es256(server, "api-login")
     assert server.login(other_issuers).status == 200
     line = revoked(server, kind="issuer", issuer="login")
-    assert line["until"] - time.time() == pytest.approx(86_400 + 120, abs=60)
+    assert line["until"] is None, "without a session, tokens need no iat, and nobody knows when the last one is dead"
     assert server.login(other_issuers).code == "token_revoked"
     assert server.login(somebody).status == 200
 
