@@ -56,6 +56,14 @@ REFUSED = {
         GOOD + ASSERTION.replace("assertion.json", "../{folder}/link.json") + AUDIENCE,
         [f"assertion.keyring: is the keyring of {LOGIN_AT}; assertions have keys of their own"],
     ),
+    "the_keyring_of_an_issuer_by_a_hard_link": (
+        GOOD + ASSERTION.replace("assertion.json", "hard.json") + AUDIENCE,
+        [f"assertion.keyring: is the keyring of {LOGIN_AT}; assertions have keys of their own"],
+    ),
+    "the_keyring_of_an_issuer_before_it_is_made": (
+        GOOD.replace("login.json", "later.json") + ASSERTION.replace("assertion.json", "./later.json") + AUDIENCE,
+        [f"assertion.keyring: is the keyring of {LOGIN_AT}; assertions have keys of their own"],
+    ),
     "shared_secrets": (
         GOOD + ASSERTION.replace("assertion.json", "secrets.json") + AUDIENCE,
         ["assertion.keyring: holds shared secrets; upstreams verify an assertion with public keys"],
@@ -123,6 +131,7 @@ def _folder(tmp_path: Path) -> Path:
         add_key(tmp_path / f"{name}.json", "ES256")
     (tmp_path / "open.json").chmod(0o644)
     (tmp_path / "link.json").symlink_to("login.json")
+    (tmp_path / "hard.json").hardlink_to(tmp_path / "login.json")
     write_private(tmp_path / "broken.json", b"{")
     return tmp_path
 

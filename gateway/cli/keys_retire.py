@@ -60,4 +60,5 @@ def retire(  # noqa: PLR0913, PLR0917 - a parameter per option
     else:
         say(f"{kid} verifies until {moment(ends_at)}")
     if not after.published(now):
-        complain(f"no key is left: every token of {issuer} gets 503 until `gateway keys generate {issuer}` makes one")
+        what = "whoever would be asserted to an upstream" if own.workspace is None else f"every token of {issuer}"
+        complain(f"no key is left: {what} gets 503 until `gateway keys generate {issuer}` makes one")

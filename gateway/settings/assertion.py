@@ -71,12 +71,17 @@ def assertion_problems(
 
 
 def _confusable(assertion: AssertionSettings, at: str, issuer: IssuerSettings) -> Iterator[InitErrorDetails]:
-    if issuer.keyring is not None and issuer.keyring.resolve() == assertion.keyring.resolve():
+    if issuer.keyring is not None and _is_same(issuer.keyring, assertion.keyring):
         yield _problem("keyring", f"is the keyring of {at}; assertions have keys of their own")
     if issuer.issuer == assertion.issuer:
         yield _problem("issuer", f"is the iss of the login tokens of {at}")
     if issuer.name == ASSERTION_KEYS:
         yield _problem(None, f"`gateway keys` means this table by the name {ASSERTION_KEYS}, which {at} has, too")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two names lead to one file, be it by links, and be it one that is still to be made."""
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
 def _problem(field: str | None, message: str) -> InitErrorDetails:

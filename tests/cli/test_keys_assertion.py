@@ -83,6 +83,15 @@ def test_a_key_that_was_made_elsewhere(keyring: Path) -> None:
     assert run("keys", "import", "assertion", stdin="a-shared-secret-of-at-least-32-bytes").code == 1
 
 
+def test_the_last_key_goes_when_that_is_said() -> None:
+    """What becomes of people then is told: nobody passes without the assertion that an upstream counts on."""
+    kid = done("generate", "assertion")["key"]["kid"]
+    assert run("keys", "retire", "assertion", kid).error.startswith(f"{kid} is the last key that stays")
+    ended = run("keys", "retire", "assertion", kid, "--now")
+    assert (ended.code, ended.out) == (0, f"{kid} is gone: every token that it signed is refused\n")
+    assert ended.err.startswith("no key is left: whoever would be asserted to an upstream gets 503 until")
+
+
 def test_they_belong_to_no_workspace() -> None:
     """A workspace beside the name is a mistake, not a choice; there is no issuer of that name to be rotated instead."""
     ended = run("keys", "generate", "assertion", "--workspace", "acme")

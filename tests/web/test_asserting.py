@@ -29,6 +29,7 @@ from tests.web.asserting import (
 from tests.web.conftest import command
 from tests.web.proxy.conftest import CARRIERS, OK, until
 from tests.web.proxy.upstream import saying
+from tests.web.under_load import Configuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,6 +205,29 @@ def test_without_a_key_no_identity_passes(tmp_path: Path, lane: bool) -> None:
         until(lambda: auth(server, token).status == 200)
         assert server.request("GET", "/readyz").status == 200
         assert asserting.verified(asserting.asserted("/chat/1", token))["payload"]["user_id"] == "outage"
+
+
+@pytest.mark.parametrize("lane", CARRIERS.values(), ids=CARRIERS)
+def test_a_reload_asserts_otherwise_at_once(tmp_path: Path, lane: bool) -> None:
+    """A session gets no assertion of the configuration before; without the table it gets none."""
+    with asserting_gateway(tmp_path, lane=lane) as asserting:
+        server, token = asserting.server, asserting.server.token("reloaded")
+        configuration = Configuration(server, 1)
+        for _ in range(2):
+            assert asserting.verified(asserting.asserted("/chat/1", token))
+            assert asserting.verified(auth(server, token).headers[NAME])
+        configuration.replace(configuration.text.replace(AUDIENCE, "https://new.acme.example"))
+        configuration.in_force(changed="assertion")
+        for given in (asserting.asserted("/chat/1", token), auth(server, token).headers[NAME]):
+            assert asserting.verified(given, "https://new.acme.example")
+        assert asserting.verified(asserting.asserted("/other/1", token), OTHER)
+        without = configuration.text.replace(f'audience = "{OTHER}"', "")
+        table = without[without.index("[assertion]") : without.index("[workspaces.acme]")]
+        configuration.replace(without.replace(table, ""))
+        configuration.in_force(changed="assertion", times=2)
+        assert asserting.ask("/chat/1", token) == (200, [])
+        assert NAME not in auth(server, token).headers
+        assert server.request("GET", KEY_SET).status == 404
 
 
 # What it is not: a login token (B13).
