@@ -1,4 +1,4 @@
-import { createRemoteJWKSet, jwtVerify } from 'jose'
+import { createRemoteJWKSet, jwtVerify } from 'jose' // npm install jose
 
 const keys = createRemoteJWKSet(new URL(process.env.IDENTITY_JWKS_URL)) // of the gateway: https://.../.well-known/jwks.json
 const from = { issuer: 'https://gateway.acme.example', audience: 'https://chat.acme.example', algorithms: ['ES256'] }

@@ -1,6 +1,6 @@
 import os
 
-import jwt  # PyJWT
+import jwt  # pip install "pyjwt[crypto]"
 
 KEYS = jwt.PyJWKClient(os.environ["IDENTITY_JWKS_URL"])  # of the gateway: https://.../.well-known/jwks.json
 FROM = {"issuer": "https://gateway.acme.example", "audience": "https://chat.acme.example", "algorithms": ["ES256"]}
