@@ -70,14 +70,15 @@ def is_ours(name: str) -> bool:
     return name.replace("_", "-").replace(".", "-") == NAME
 
 
-def assertion_table(folder: Path) -> str:
+def assertion_table(folder: Path, audience: str | None) -> str:
     """Settings of assertions whose keyring has a key already."""
+    named = "" if audience is None else f'audience = "{audience}"'
     add_key(folder / "assertion.json", "ES256")
     return f"""
 [assertion]
 keyring = "assertion.json"
 issuer = "{ISSUER}"
-audience = "{AUDIENCE}"
+{named}
 """
 
 
@@ -104,9 +105,11 @@ access = "public"
 
 
 @contextlib.contextmanager
-def asserting_gateway(folder: Path, *, extra: str = "", others: str = "", **settings: Any) -> Iterator[Asserting]:
+def asserting_gateway(
+    folder: Path, *, extra: str = "", others: str = "", audience: str | None = AUDIENCE, **settings: Any
+) -> Iterator[Asserting]:
     """Both, for the time of a block. The upstream refuses no request and every WebSocket."""
-    table = assertion_table(folder) + others
+    table = assertion_table(folder, audience) + others
     with (
         scripted(saying(OK)) as upstream,
         running_gateway(folder, extra=extra + routes_to(upstream.url), others=table, **settings) as server,

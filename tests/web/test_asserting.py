@@ -171,6 +171,16 @@ def test_who_passes_unproven_has_none(tmp_path: Path, lane: bool) -> None:
         assert NAME in auth(asserting.server, asserting.server.token("somebody"), "/auth/acme/web").headers
 
 
+@pytest.mark.parametrize("lane", CARRIERS.values(), ids=CARRIERS)
+def test_without_an_audience_of_their_own_others_get_none(tmp_path: Path, lane: bool) -> None:
+    """Where the table names no audience, an assertion is for the routes that do, and never for just anybody."""
+    with asserting_gateway(tmp_path, lane=lane, audience=None) as asserting:
+        token = asserting.server.token("audience")
+        assert asserting.ask("/chat/1", token) == (200, [])
+        assert NAME not in auth(asserting.server, token).headers
+        assert asserting.verified(asserting.asserted("/other/1", token), OTHER)
+
+
 # Its keys.
 
 

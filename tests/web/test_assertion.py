@@ -16,6 +16,8 @@ from gateway.errors import Code, Outage
 from gateway.identity.principal import Principal, Proof
 from gateway.web.assertion import LEEWAY, LIFETIME, Assertions
 from gateway.web.authentication import Authenticated
+from gateway.web.forward_auth import ForwardAuth
+from gateway.web.headers import IdentityHeaders
 from gateway.web.well_known import MAX_AGE
 from keys.jwk import key_from_jwk
 from keys.keyring import Keyring, load_keyring
@@ -156,6 +158,19 @@ def test_it_is_given_out_for_half_its_life(signing: Signing) -> None:
     signing.assertions.of(session, "https://other.example")
     assert session.assertions.keys() == {AUDIENCE, "https://other.example"}
     assert signing.assertions.of(Authenticated(IDENTITY), AUDIENCE) not in given
+
+
+def test_an_answer_of_forward_auth_is_kept_as_long(signing: Signing) -> None:
+    """With an assertion in it, it is made anew after half a minute; without one it is kept as ever."""
+    assert ForwardAuth(IdentityHeaders()).welcome(IDENTITY).holds is None
+    answer = ForwardAuth(IdentityHeaders(), assertions=signing.assertions).welcome(IDENTITY)
+    assert signing.verified(dict(answer.headers)[b"x-identity-assertion"])["payload"]["sub"] == CONTACT.id
+    assert answer.holds is not None
+    held = []
+    for second in (0, 29.9, 30, -1):
+        signing.clock.now = NOW + second
+        held.append(answer.holds())
+    assert held == [True, True, False, False]
 
 
 def test_a_clock_that_was_set_back_makes_no_assertion_younger(signing: Signing) -> None:
