@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from gateway.web.carrier import send_answer
@@ -21,7 +22,14 @@ _HELD = 4
 
 
 class AnswerCut(Exception):
-    """The upstream ended in the middle of its answer. Raised into the server, which then ends the connection."""
+    """The answer ends in its middle. Raised into the server, which then ends the connection."""
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.exc_info is None or not isinstance(record.exc_info[1], AnswerCut)
+
+
+logging.getLogger("uvicorn.error").addFilter(_is_news)  # it would tell of a fault: who cuts an answer has said why
 
 
 class _AsgiClient:
@@ -50,6 +58,9 @@ class _AsgiClient:
         self.pieces.put_nowait(chunk)
         if self.exchange is not None and self.pieces.qsize() >= _HELD:
             self.exchange.hold()
+
+    def caught_up(self) -> None:
+        """Nothing is kept back."""
 
     def ended(self, trailers: Headers) -> None:  # noqa: ARG002 - uvicorn's ASGI carries no trailers
         self.pieces.put_nowait(None)

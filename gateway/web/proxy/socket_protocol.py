@@ -1,7 +1,8 @@
 """uvicorn's WebSocket protocol: it ends what it would leave standing, and tells nothing that nobody should read.
 
 * A refused handshake is a finished one: without a word uvicorn logs an error for each (`websocket.http.response`).
-* A client that reads nothing is let go a while after the end; what waits for it would keep the connection for ever.
+* An end that is ours, of a message that is too large or of the gateway, reaches a client that is still sending: closed
+  at once, the connection would be reset under it (RFC 6455 section 7.1.1). A client that does not read it is let go.
 * Of a message in many pieces only the bytes are kept. uvicorn keeps every piece, so a message of empty ones, which
   never ends and never is too large, would fill the memory. So would pongs for a client that reads none (RFC 6455
   section 5.5.3: only the last ping must be answered).
@@ -38,6 +39,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     _unsent = 0
     _went_on = False
+    _is_broken = False
     _ending: asyncio.TimerHandle | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -51,6 +53,16 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if self._ending is not None:
             self._ending.cancel()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Some frames came; what follows those that are none is thrown away."""
+        if not self._is_broken:
+            super().data_received(data)
+
+    def eof_received(self) -> None:
+        """The client sends no more, so it is gone; it may be that it reads no more, either."""
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1005})
+        self._end_soon()
 
     def pause_writing(self) -> None:
         """The client reads too slowly."""
@@ -97,10 +109,34 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         super().keepalive_timeout()
         self._end_soon()
 
+    def handle_parser_exception(self) -> None:
+        """What came is no frame, or too large: say so, and end when the client has read it."""
+        self._is_broken = True
+        close = self.conn.close_sent
+        assert close is not None  # noqa: S101 - `websockets` has failed the connection
+        self._close_first(close.code, close.reason)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
     def shutdown(self) -> None:
         """The gateway ends."""
-        super().shutdown()
-        self._end_soon()
+        if not self.handshake_complete:
+            super().shutdown()
+        elif not self.close_sent and not self.disconnected:
+            self.conn.send_close(1012)
+            self._close_first(1012, "")
+
+    def _close_first(self, code: int, reason: str) -> None:
+        self.stop_keepalive()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if not self.transport.is_closing():
+            self.transport.resume_reading()  # the client's own last word, or what is thrown away
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        # With this timer set uvicorn leaves the connection open when the application is done.
+        self.close_timer = self.loop.call_later(GONE_SECONDS, self.transport.abort)
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         """The application has no more to say."""
