@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.web.transport import BODY_LIMIT, Answer, Request
+from gateway.errors import Code, Refusal
+from gateway.web.transport import BODY_LIMIT, Answer, Request, framing_is_doubtful
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,6 +24,11 @@ class DecisionCarrier:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Speak ASGI."""
+        if scope["type"] == "http" and framing_is_doubtful(scope["headers"]):
+            # Our own listener has refused it; another server may go on to what it takes for the next request.
+            refusal = Refusal(Code.REQUEST_INVALID, "a body whose end is in doubt")
+            await send_answer(send, self.decision.problems.answer(refusal), head=scope["method"] == "HEAD", close=True)
+            return
         ending = self.decision.endings.get(path_of(scope)) if scope["type"] == "http" else None
         if ending is None:
             await self.app(scope, receive, send)
@@ -77,7 +83,8 @@ async def read_body(receive: Receive, limit: int) -> bytes | None:
     return b"".join(chunks)[: limit + 1]
 
 
-async def send_answer(send: Send, answer: Answer, *, head: bool = False) -> None:
-    """Send an answer over ASGI; a HEAD request gets the headers alone."""
-    await send({"type": "http.response.start", "status": answer.status, "headers": list(answer.headers)})
+async def send_answer(send: Send, answer: Answer, *, head: bool = False, close: bool = False) -> None:
+    """Send an answer over ASGI; a HEAD request gets the headers alone. `close` ends the connection behind it."""
+    headers = [*answer.headers, (b"connection", b"close")] if close else list(answer.headers)
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else answer.body})

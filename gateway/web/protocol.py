@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.errors import Code, Refusal
 from gateway.web.problems import Problems
-from gateway.web.transport import HEADERS_LIMIT
+from gateway.web.transport import HEADERS_LIMIT, framing_is_doubtful
 
 if TYPE_CHECKING:
     import asyncio
@@ -189,6 +189,10 @@ class StrictProtocol(HttpToolsProtocol):
         names = [name for name, _ in self.headers]
         if b"transfer-encoding" in names if self._http10 else b"host" not in names:
             raise ValueError("chunks in HTTP/1.0, or no Host in HTTP/1.1")
+        if b"transfer-encoding" in names and framing_is_doubtful(self.headers):
+            raise ValueError("a transfer coding other than chunked")
+        if self.parser.should_upgrade() and _has_body(self.headers):
+            raise ValueError("an upgrade with a body")  # the parser skips it: who is asked would wait for it
         self._in_head = False
         self._head_bytes = -1
         self.start_request()
@@ -260,6 +264,13 @@ class StrictProtocol(HttpToolsProtocol):
         self._arrived_before = self._requests if self._arriving else -1
         self._unread_before = self.flow.write_paused
         self._watch = self.loop.call_later(REQUEST_SECONDS, self._check_progress)
+
+
+def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a body is announced; the parser has read the length."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and int(value) > 0) for name, value in headers
+    )
 
 
 def listener_config(

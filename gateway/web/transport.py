@@ -88,6 +88,19 @@ def read_head(headers: Sequence[tuple[bytes, bytes]]) -> Head:
     return Head(authorization, content_type)
 
 
+def framing_is_doubtful(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether two parsers could see two ends of the body (A26, RFC 9112 section 6.3).
+
+    httptools takes `gzip, chunked` for chunks, h11 takes a length beside them. Then nothing that follows on the
+    connection is known to be a request.
+    """
+    lengths = [value for name, value in headers if name == b"content-length"]
+    codings = [value for name, value in headers if name == b"transfer-encoding"]
+    if codings:
+        return bool(lengths) or len(codings) > 1 or codings[0].lower() != b"chunked"
+    return len(lengths) > 1 or not all(value.isdigit() for value in lengths)
+
+
 def one_token(*tokens: bytes | None) -> bytes:
     """The one token of a request; `credentials_missing` for none, `credentials_conflict` for two that differ."""
     presented = {token for token in tokens if token is not None}

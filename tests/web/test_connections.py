@@ -130,14 +130,16 @@ def test_an_upgrade_is_declined_by_an_answer(either: Server) -> None:
     assert not knows(either, hidden)
 
 
-def test_r23_a_trailer_of_an_upgrade_is_no_header(either: Server) -> None:
-    """Chunked, upgrading, and a trailer that says Authorization: no credential."""
+@pytest.mark.parametrize("protocol_name", ["h2c", "websocket"])
+def test_a26_an_upgrade_with_a_body_is_refused(either: Server, protocol_name: str) -> None:
+    """The parser skips that body: it must not be missed by whoever waits for it, nor its trailer be a credential."""
     received = either.raw(
-        b"POST /messenger/login HTTP/1.1\r\nHost: g\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+        b"POST /messenger/login HTTP/1.1\r\nHost: g\r\nConnection: Upgrade\r\nUpgrade: %b\r\n"
         b"Transfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n"
-        b"2\r\n{}\r\n0\r\nAuthorization: Bearer %b\r\n\r\n" % either.token("trailer").encode()
+        b"2\r\n{}\r\n0\r\nAuthorization: Bearer %b\r\n\r\n" % (protocol_name.encode(), either.token("trailer").encode())
     )
-    assert code_of(received) == "credentials_missing"
+    assert (statuses(received), code_of(received)) == ([400], "request_invalid")
+    assert b"connection: close\r\n" in received
 
 
 def test_head_has_no_body(either: Server) -> None:
