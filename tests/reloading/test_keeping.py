@@ -225,7 +225,8 @@ class TestFixed:
     def test_every_setting_is_either_fixed_or_taken_over(self, folder: Folder) -> None:
         """Whoever adds a top-level setting decides which."""
         standing = folder.files().read()
-        fixed, partly, taken_over = {"workers", "drain_seconds", "store", "keys"}, {"public", "admin"}, {"log_level"}
+        fixed, partly = {"workers", "drain_seconds", "store", "keys"}, {"public", "admin"}
+        taken_over = {"log_level", "assertion"}
         assert set(type(standing).model_fields) == {"workspaces"} | taken_over | partly | fixed
         settings, names = with_fixed(standing.model_copy(update=dict.fromkeys(fixed)), standing)
         assert settings == standing
