@@ -17,7 +17,14 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gateway.contacts.revocation import Revocation, RevocationKind, keep_revocations, kept_until, token_digest
+from gateway.contacts.revocation import (
+    Revocation,
+    RevocationKind,
+    keep_revocations,
+    kept_until,
+    merged,
+    token_digest,
+)
 from gateway.contacts.store import EVERYTHING
 from gateway.contacts.unsigned_values import with_user_data
 from gateway.errors import Code, Outage, Refusal, StoreUnusable
@@ -235,22 +242,23 @@ class Authenticator:
         Durable when this returns. Whose token it is does not matter: nobody's contact is looked for, or made.
         """
         verified = await self._verify(token, workspace, platform)
-        try:
-            await self._check_revoked(verified, token)
-        except Refusal:
-            return
-        principal, now = verified.principal, int(self.clock())
+        if self._outside_a_task():
+            await asyncio.sleep(0)
+        principal, now, digest = verified.principal, int(self.clock()), token_digest(token)
         leeway = self.verifier.issuer(principal.workspace, principal.issuer).policy.leeway
         revocation = Revocation(
             workspace_id=principal.workspace,
             kind=RevocationKind.TOKEN,
-            digest=token_digest(token),
+            digest=digest,
             until=kept_until(None if principal.expires_at is None else principal.expires_at + leeway),
             revoked_at=now,
             actor="logout",
         )
         try:
-            await self.store.write(partial(keep_revocations, revocations=[revocation], now=now))
+            # What else revokes the token may be lifted, so this very revocation must stand, and for as long.
+            standing = await self.store.find_revocations(principal.workspace, [digest])
+            if all(merged(one, revocation).until != one.until for one in standing):
+                await self.store.write(partial(keep_revocations, revocations=[revocation], now=now))
         except StoreUnusable as error:
             raise Outage(Code.STORE_UNAVAILABLE, str(error)) from error
 

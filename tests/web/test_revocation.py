@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -275,3 +276,30 @@ async def test_a_token_that_sleeps_is_revoked_when_it_wakes(store: ContactStore,
     gate.clock.now = NOW + month - 3600
     await gate.authenticator._revocations.purge()
     assert await gate.verdict(sleeper) is Code.TOKEN_REVOKED
+
+
+@pytest.mark.parametrize("kind", ["contact", "issuer"])
+async def test_a_logout_outlasts_what_an_operator_lifts(store: ContactStore, kind: str) -> None:
+    """Who logs out while an operator's revocation stands is logged out, too: lifting that one brings no token back."""
+    gate = Gate(store)
+    await gate.authenticator.open()
+    token, other = gate.token(), gate.token(jti="another session")
+    assert await gate.verdict(token) is await gate.verdict(other) is None
+    contact = await store.find_by_external_id(WORKSPACE, "u-1")
+    assert contact is not None
+
+    async def work(transaction: ContactTransaction, *, lift: bool) -> None:
+        revoker = Revoker(transaction, WORKSPACE, {"messenger": None}, actor="test", now=NOW, lift=lift)
+        if kind == "contact":
+            await revoker.contact(contact, NOW + 1)
+        else:
+            await revoker.issued_before(NOW + 1, "messenger")
+
+    await store.write(partial(work, lift=False))
+    assert await gate.verdict(token) is Code.TOKEN_REVOKED
+    for _ in range(2):
+        await gate.authenticator.revoke(token, WORKSPACE)
+    await store.write(partial(work, lift=True))
+    assert await gate.verdict(other) is None
+    assert await gate.verdict(token) is Code.TOKEN_REVOKED
+    assert len(await store.revocations_since(WORKSPACE, 0, limit=10)) == 1
