@@ -62,6 +62,9 @@ class Receiver(Protocol):
     def body(self, chunk: bytes) -> None:
         """Some of its body."""
 
+    def caught_up(self) -> None:
+        """That was all for now: what was kept back, to be written in one piece, is due."""
+
     def ended(self, trailers: Headers) -> None:
         """Its end. The connection is on its way back to the pool, and no longer this receiver's."""
 
@@ -106,6 +109,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether the client is what is waited for."""
         self._asked_head = False
         self._choked = False
+        self._unsent = b""
         self._sent = True
         self._whole = True
         self._usable = True
@@ -125,12 +129,22 @@ class UpstreamConnection(asyncio.Protocol):
         self._whole = self.answering = self._heard = False
         self._interim = 0
         self.since = self._loop.time()
-        self.transport.write(head)
+        if has_body:  # which begins in the packet of the head, mostly
+            self._unsent = head
+            self._loop.call_soon(self._send_head)
+        else:
+            self.transport.write(head)
 
     def send(self, chunk: bytes) -> None:
         """Some of the request's body, framed already."""
         self.since = self._loop.time()
+        if self._unsent:
+            chunk, self._unsent = self._unsent + chunk, b""
         self.transport.write(chunk)
+
+    def _send_head(self) -> None:
+        if self._unsent:
+            self.send(b"")
 
     def sent(self) -> None:
         """The request is whole."""
@@ -146,6 +160,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Nobody wants the answer any more: the connection ends, so that it is nobody else's answer either (C10)."""
         self._receiver = None
         self._usable = False
+        self._unsent = b""
         self.transport.abort()
 
     def release(self) -> None:
@@ -200,6 +215,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._end()
         elif self._pending > HEAD_LIMIT:
             self._fail(Code.UPSTREAM_UNAVAILABLE, "the head of the upstream's answer does not end")
+        elif self._receiver is not None:
+            self._receiver.caught_up()
 
     def eof_received(self) -> bool:
         """The upstream sends no more; a half-closed connection is of no use."""
@@ -239,7 +256,10 @@ class UpstreamConnection(asyncio.Protocol):
         """An answer, or an interim one, begins."""
         if self._whole:
             self._usable = False  # a second answer to one question: never handed to whoever asks next
-        self._reset_head()
+        self._headers = []
+        self._reason = b""
+        self._pending = 0
+        self._until_close = False
 
     def on_status(self, reason: bytes) -> None:
         """The words beside the status."""
@@ -295,16 +315,10 @@ class UpstreamConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """An answer, or an interim one, is whole."""
         if not self.answering or self._whole:
-            self._reset_head()
+            self._headers = []
             return
         self._usable = self._usable and self._parser.should_keep_alive()
         self._whole = True
-
-    def _reset_head(self) -> None:
-        self._headers = []
-        self._reason = b""
-        self._pending = 0
-        self._until_close = False
 
     def _end(self) -> None:
         receiver, self._receiver = self._receiver, None

@@ -49,6 +49,9 @@ class Client(Protocol):
     def body(self, chunk: bytes) -> None:
         """Some of its body."""
 
+    def caught_up(self) -> None:
+        """That was all for now."""
+
     def ended(self, trailers: Headers) -> None:
         """Its end."""
 
@@ -144,6 +147,10 @@ class Exchange:
         self._client.body(chunk)
         if self._events is not None:
             self._events.came(chunk)
+
+    def caught_up(self) -> None:
+        """See `Receiver`."""
+        self._client.caught_up()
 
     def ended(self, trailers: Headers) -> None:
         """See `Receiver`."""

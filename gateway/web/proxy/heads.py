@@ -179,13 +179,13 @@ class Heads:
 
         `defaults` are fields that an answer has if the upstream did not say otherwise: the `Date` that it owes.
         """
-        lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
-        names = set()
-        for field in self.answer_fields(head):
-            names.add(field[0])
-            lines.append(b"%b: %b\r\n" % field)
-        lines += [b"%b: %b\r\n" % field for field in defaults if field[0] not in names]
-        return lines
+        fields = self.answer_fields(head)
+        names = [field[0] for field in fields]
+        return [
+            b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason),
+            *[b"%b: %b\r\n" % field for field in fields],
+            *[b"%b: %b\r\n" % field for field in defaults if field[0] not in names],
+        ]
 
     def answer_fields(self, head: AnswerHead) -> list[Field]:
         """The fields of an upstream's answer as the client gets them, without framing."""

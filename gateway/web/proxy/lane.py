@@ -49,6 +49,7 @@ class ForwardCycle:
         self._is_head = False
         self._chunked = False
         self._until_close = False
+        self._unsent = b""
         self._arrived = False
         self._expects = protocol.expect_100_continue and not http10
         self._exchange: Exchange | None = None
@@ -143,17 +144,30 @@ class ForwardCycle:
             self._chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")
         lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        self._protocol.transport.write(b"".join(lines))
+        self._unsent = b"".join(lines)
 
     def body(self, chunk: bytes) -> None:
         """See `Client`."""
-        self._protocol.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk)
+        self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk)
+
+    def caught_up(self) -> None:
+        """See `Client`."""
+        if self._unsent:
+            self._write(b"")
+
+    def _write(self, chunk: bytes) -> None:
+        """Write what is kept back, and a chunk."""
+        if self._unsent:
+            chunk, self._unsent = self._unsent + chunk, b""
+        self._protocol.transport.write(chunk)
 
     def ended(self, trailers: Headers) -> None:
         """See `Client`."""
         if self._chunked:
             kept = self._forwarder.heads.trailers(trailers) if trailers else ()
-            self._protocol.transport.write(b"0\r\n%b\r\n" % b"".join([b"%b: %b\r\n" % trailer for trailer in kept]))
+            self._write(b"0\r\n%b\r\n" % b"".join([b"%b: %b\r\n" % trailer for trailer in kept]))
+        elif self._unsent:
+            self._write(b"")
         self._done()
 
     def refused(self, outage: Outage) -> None:

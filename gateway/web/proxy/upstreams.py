@@ -131,7 +131,7 @@ class Upstreams:
         now = asyncio.get_running_loop().time()
         oldest = 0.0 if repeatable else now - FRESH_SECONDS
         self._turn = (self._turn + 1) % len(self._upstreams)
-        for upstream in self._in_order(now):
+        for upstream in self._upstreams if len(self._upstreams) == 1 else self._in_order(now):
             while upstream.idle and upstream.idle[-1].transport.is_closing():
                 upstream.idle.pop()
             if upstream.idle and upstream.idle[-1].since >= oldest:
