@@ -25,7 +25,7 @@ from msgspec import Struct
 from gateway.development import DevelopmentFolder
 from gateway.errors import GatewayError, SettingsInvalid
 from gateway.logs import configure_logging
-from gateway.settings import Settings, files_of, read_file_layer, settings_from
+from gateway.settings import ASSERTION_KEYS, Settings, files_of, read_file_layer, settings_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -238,9 +238,10 @@ def _changed(before: Settings, now: Settings) -> list[str]:
 
 
 def _keys(gateway: Gateway) -> dict[str, VerificationKey]:
-    """The keys that verify now, by workspace, issuer and kid."""
-    verifier = gateway.authenticator.verifier
-    return {
+    """The keys that verify now, by workspace, issuer and kid; and those of our assertions."""
+    verifier, assertions = gateway.authenticator.verifier, gateway.configured.assertions
+    asserting = () if assertions is None else assertions.keys.keys
+    return {f"{ASSERTION_KEYS}/{key.kid}": key for key in asserting} | {
         f"{workspace}/{issuer.name}/{key.kid or '-'}": key
         for workspace in verifier.workspaces
         for issuer in verifier.issuers(workspace)

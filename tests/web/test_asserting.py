@@ -211,7 +211,8 @@ def test_without_a_key_no_identity_passes(tmp_path: Path, lane: bool) -> None:
         assert asserting.ask("/open/1") == (200, [])
         assert server.login(token).status == 200
         assert server.request("GET", "/readyz").status == 503
-        command(server, "keys", "generate", "assertion")
+        made = json.loads(command(server, "keys", "generate", "assertion", "--json"))["key"]["kid"]
+        Configuration(server, 1).in_force(keys_added=f"assertion/{made}")
         until(lambda: auth(server, token).status == 200)
         assert server.request("GET", "/readyz").status == 200
         assert asserting.verified(asserting.asserted("/chat/1", token))["payload"]["user_id"] == "outage"
