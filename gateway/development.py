@@ -23,7 +23,7 @@ from gateway.contacts.database.stores import store_for
 from gateway.errors import SettingsInvalid
 from gateway.settings import Settings, settings_from
 from gateway.settings.model import PublicSettings
-from keys.files import read_secret_file, write_private
+from keys.files import make_private_folder, read_secret_file, write_private
 from keys.keyring_file import change_keyring
 from keys.rotation import added, new_entry, new_material
 
@@ -116,7 +116,7 @@ class DevelopmentFolder(Struct, frozen=True):
         A folder that stands already is somebody's: its mode is not changed behind his back. The secret and the key of
         earlier versions, which lay in files of their own, go into the keyrings, so that their tokens stay good.
         """
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self.path)
         if self.path.stat().st_mode & 0o077:
             raise SettingsInvalid(
                 [f"{self.path}: others can enter it; `chmod 700 {self.path}`, or start in a folder without one"]

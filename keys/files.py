@@ -86,6 +86,12 @@ def write_private(path: Path, content: bytes, owner: tuple[int, int] | None = No
         os.close(folder)
 
 
+def make_private_folder(folder: Path) -> None:
+    """Make a folder that is not there yet for its owner alone, and those around it; raises `OSError`."""
+    for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)  # `parents=True` would let others into the outer ones
+
+
 def _read(path: Path) -> bytes:
     return _read_with_mode(path)[0]
 

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from keys.errors import KeyMaterialError
-from keys.files import write_private
+from keys.files import make_private_folder, write_private
 from keys.keyring import Keyring, encode_keyring, load_keyring
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def change_keyring(path: Path, change: Callable[[Keyring], Keyring], *, expect: 
     nothing writes nothing. Returns what stands then; raises `KeyringChanged`, or whatever `change` raises, and leaves
     the file as it was.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     path = path.resolve()  # a link stays one
     owner = _owner_to_be(path)
     with _alone(path, owner):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from keys.errors import KeyMaterialError
-from keys.files import write_private
+from keys.files import make_private_folder, write_private
 from keys.jwks import DOCUMENT_LIMIT, PublishedSet, published_set, strict_json
 
 if TYPE_CHECKING:
@@ -27,9 +27,10 @@ _FORWARD = 300
 
 
 class LastGoodSet(Struct, frozen=True):
-    """The file of one set."""
+    """The file of one set, which says of which one by `digest`: a file that was renamed is nobody's."""
 
     path: Path
+    digest: str
 
     def read(self, now: float) -> tuple[PublishedSet, float] | None:
         """The set and how many seconds ago its publisher had it; None without a file, `KeyMaterialError` for a bad one.
@@ -43,23 +44,24 @@ class LastGoodSet(Struct, frozen=True):
         except OSError as error:
             raise KeyMaterialError(f"the saved set cannot be read ({error.strerror})") from error
         saved = strict_json(content)
-        saved_at = saved.get("saved_at") if isinstance(saved, dict) else None
+        if not isinstance(saved, dict) or saved.get("of") != self.digest:
+            raise KeyMaterialError("the saved set is not the one of this issuer")
+        saved_at = saved.get("saved_at")
         if type(saved_at) is not int or not 0 <= saved_at <= now + _FORWARD:
             raise KeyMaterialError("the saved set does not say when it was saved, or it was in the future")
         return published_set(json.dumps({"keys": saved.get("keys")}).encode()), max(now - saved_at, 0)
 
     def write(self, published: PublishedSet, now: float) -> None:
         """Keep a set; raises `OSError`. Only public members are kept, whatever was published."""
-        folder = self.path.parent
-        for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
-            missing.mkdir(mode=0o700, exist_ok=True)  # `parents=True` would let others into the outer ones
-        content = {"saved_at": int(now), "keys": published.jwks}
+        make_private_folder(self.path.parent)
+        content = {"of": self.digest, "saved_at": int(now), "keys": published.jwks}
         write_private(self.path, json.dumps(content, indent=1).encode() + b"\n")
 
 
 def last_good_set(folder: Path, *names: str) -> LastGoodSet:
     """The file of the set with these names: the workspace, the issuer, where it is published."""
-    return LastGoodSet(folder / f"remote-{_digest(names)[:32]}.json")
+    digest = _digest(names)
+    return LastGoodSet(folder / f"remote-{digest[:32]}.json", digest)
 
 
 def _read_own(path: Path) -> bytes:

@@ -135,6 +135,22 @@ async def test_a_spoilt_set_on_disk_is_not_taken(
     await keys.close()
 
 
+async def test_b21_the_set_of_another_issuer_is_not_taken(
+    server: JwksServer, clock: WoundClock, tmp_path: Path
+) -> None:
+    """A file that was renamed, by whoever can do that in the folder or by a backup, speaks for nobody else."""
+    saved, other = last_good_set(tmp_path, "acme", "login"), last_good_set(tmp_path, "globex", "login")
+    await kept(server, clock, saved)
+    saved.path.rename(other.path)
+    server.answers["/jwks.json"] = reset
+    keys = remote(server, clock, saved=other)
+    await keys.open()
+    assert keys.keys == ()
+    with pytest.raises(KeysUnavailable):
+        await keys.seek("a")
+    await keys.close()
+
+
 async def test_no_secret_reaches_the_disk(server: JwksServer, clock: WoundClock, tmp_path: Path) -> None:
     """What a publisher leaks is not kept: the file holds the public members of the keys that verify."""
     leaked = signing("leaked")

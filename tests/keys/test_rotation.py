@@ -216,14 +216,14 @@ class TestFile:
         assert path.read_bytes() == content
 
     def test_it_is_for_its_owner_alone(self, tmp_path: Path) -> None:
-        """The folder 0700, the keyring and its lock 0600, whatever the umask."""
+        """The folders that are made 0700, the keyring and its lock 0600, whatever the umask."""
         before = os.umask(0)
         try:
-            path = tmp_path / "new" / "keyring.json"
+            path = tmp_path / "new" / "keys" / "keyring.json"
             change_keyring(path, lambda _: first())
         finally:
             os.umask(before)
-        assert path.parent.stat().st_mode & 0o777 == 0o700
+        assert {one.stat().st_mode & 0o777 for one in (path.parent, path.parent.parent)} == {0o700}
         assert {one.stat().st_mode & 0o777 for one in path.parent.iterdir()} == {0o600}
 
     def test_a_refused_change_writes_nothing(self, tmp_path: Path) -> None:
