@@ -172,10 +172,13 @@ def test_b21_an_assertion_of_ours_is_no_login() -> None:
     own = generate_signing_key("ES256")
     secret, login = messenger_signer(), login_signer()
     claims = {**login.claims, "iss": "https://gateway.acme.example", "aud": "upstream"}
-    assertion = issue_token(claims, own, ttl=60, now=NOW, header={"typ": "identity-assertion+jwt"}).encode()
-    assert verdict(TokenVerifier([trusted(login)], lambda: NOW), assertion) == Code.ISSUER_UNKNOWN
+    alone = TokenVerifier([trusted(login)], lambda: NOW)
     both = TokenVerifier([trusted(login), trusted(secret, name="messenger")], lambda: NOW)
-    assert verdict(both, assertion) == Code.ALG_NOT_ALLOWED
+    assertion = issue_token(claims, own, ttl=60, now=NOW, header={"typ": "identity-assertion+jwt"}).encode()
+    assert verdict(alone, assertion) == verdict(both, assertion) == Code.AUDIENCE_MISMATCH
+    untyped = issue_token(claims, own, ttl=60, now=NOW).encode()
+    assert verdict(alone, untyped) == Code.ISSUER_UNKNOWN
+    assert verdict(both, untyped) == Code.ALG_NOT_ALLOWED
 
 
 @pytest.mark.parametrize("value", [-0.0, 0, 0.0, 1, 253_402_300_799, 253_402_300_799.0])
