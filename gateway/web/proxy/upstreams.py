@@ -94,6 +94,7 @@ class Upstreams:
         self._waiting: deque[asyncio.Future[UpstreamConnection | None]] = deque()
         self._closed = False
         self._turn = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._sweep: asyncio.TimerHandle | None = None
 
     @property
@@ -128,7 +129,9 @@ class Upstreams:
         """
         if self._waiting:
             return None  # who waits comes first
-        now = asyncio.get_running_loop().time()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()  # which asks the kernel who we are, each time
+        now = self._loop.time()
         oldest = 0.0 if repeatable else now - FRESH_SECONDS
         self._turn = (self._turn + 1) % len(self._upstreams)
         for upstream in self._upstreams if len(self._upstreams) == 1 else self._in_order(now):
