@@ -79,13 +79,20 @@ class Stream:
         self.connection.request("GET", path, headers={**sent, **headers})
         self.answer = self.connection.getresponse()
         self.opened.append(self)
+        self.comments = 0
 
     def event(self) -> bytes:
-        """The lines up to the next empty one."""
-        lines = []
-        while line := self.answer.readline().rstrip(b"\r\n"):
-            lines.append(line)
-        return b"\n".join(lines)
+        """The lines up to the next empty one, but for comments, which are counted."""
+        lines: list[bytes] = []
+        while True:
+            line = self.answer.readline().rstrip(b"\r\n")
+            if line.startswith(b":"):
+                self.comments += 1
+                assert (lines, self.answer.readline()) == ([], b"\n")
+            elif line:
+                lines.append(line)
+            else:
+                return b"\n".join(lines)
 
     def is_cut(self) -> bool:
         """Wait for the end: whether it can be told from a whole answer."""

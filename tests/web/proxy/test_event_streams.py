@@ -189,6 +189,21 @@ def test_no_token_in_the_log(streaming: Streaming) -> None:
     assert '"level": "error"' not in streaming.server.log()
 
 
+def test_a_quiet_stream_is_kept_alive(streaming: Streaming) -> None:
+    """With a comment between two events; the half of an event gets none, however long its other half takes."""
+    events = streaming.streams()
+    quiet = Stream(streaming.server, streaming.server.token("waits"))
+    halves = streaming.streams()
+    halved = Stream(streaming.server, None, "/optional-chat/events")
+    halves.send(b"data: half\n")
+    assert quiet.answer.readline() == b":\n"
+    halves.send(b"data: whole\n\n")
+    assert halved.event() == b"data: half\ndata: whole"
+    assert halved.comments == 0
+    events.send(b"data: 1\n\n")
+    assert (quiet.event(), quiet.event()) == (b"", b"data: 1")
+
+
 class Commented:
     """A stream of a few milliseconds' patience, and what was written into it."""
 
