@@ -20,7 +20,7 @@ from gateway.contacts.resolver import Resolver
 from gateway.contacts.rollout import EnforcementCounter
 from gateway.identity.platforms import Platform
 from gateway.identity.verifier import TokenVerifier
-from gateway.routing import UpstreamPools, create_forwarder
+from gateway.routing import UpstreamPools, create_forwarder, trusted_proxies
 from gateway.settings import Settings, load_settings
 from gateway.trust import (
     KeySources,
@@ -56,6 +56,8 @@ from gateway.web.decision import Decision, Ending
 from gateway.web.forward_auth import ForwardAuth
 from gateway.web.headers import IdentityHeaders
 from gateway.web.health import Health
+from gateway.web.limits.budgets import Budgets
+from gateway.web.limits.client_limits import ClientAddresses, ClientLimits
 from gateway.web.logout import Logout
 from gateway.web.messenger import Login, Me
 from gateway.web.problems import Problems
@@ -66,6 +68,7 @@ from gateway.web.well_known import WellKnown
 
 if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore
+    from gateway.web.limits.shared_slots import SharedSlots
 
 
 class AdminPart(Protocol):
@@ -83,6 +86,7 @@ class Configured(Struct, frozen=True):
     assertions: Assertions | None
     endings: tuple[Ending, ...]
     forwarder: Forwarder | None
+    limits: ClientLimits
     public: ASGIApp
     admin: ASGIApp
 
@@ -92,9 +96,12 @@ class Gateway:
 
     The applications, the decision, the health and the store are the same objects for the life of the process; what the
     configuration says stands behind them, and `take_over` replaces that. Raises `SettingsInvalid`.
+
+    `slots` are what all processes of one gateway share; without them this one counts for itself.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, slots: SharedSlots | None = None) -> None:
+        self.budgets = Budgets(slots)
         self.store = store_for(settings.store.url)
         self.problems = Problems(os.urandom)
         self.health = Health()
@@ -104,7 +111,7 @@ class Gateway:
         self.live = Live(lambda: self.decision.forwarder)
         self.configured = now = self._configure(settings)
         self.health.authenticator, self.health.assertions = now.authenticator, now.assertions
-        self.decision = Decision(now.authenticator, now.endings, self.problems, now.forwarder)
+        self.decision = Decision(now.authenticator, now.endings, self.problems, now.forwarder, now.limits)
         self.public = DecisionCarrier(now.public, self.decision)
         self.admin = Pivot(now.admin)
 
@@ -131,7 +138,7 @@ class Gateway:
             raise
         # No request can come in between: there is no waiting up to `retire`.
         before, self.configured = self.configured, now
-        self.decision.take_over(now.authenticator, now.endings, now.forwarder)
+        self.decision.take_over(now.authenticator, now.endings, now.forwarder, now.limits)
         self.public.app = now.public
         self.admin.app = now.admin
         self.health.authenticator, self.health.assertions = now.authenticator, now.assertions
@@ -151,6 +158,8 @@ class Gateway:
         well_known = WellKnown(authenticator.verifier.all_issuers, [] if assertions is None else [assertions.keys])
         public = create_public_app(self.health, well_known, self.problems)
         own = {route.path.encode() for part in (self.health, well_known) for route in part.routes()}
+        addresses = ClientAddresses(trusted_proxies(settings))
+        limits = ClientLimits(settings.limits.rates(), self.budgets, addresses)
         forwarder = create_forwarder(
             settings,
             authenticator,
@@ -159,6 +168,7 @@ class Gateway:
             live=self.live,
             assertions=assertions,
             reserved=own | {ending.path for ending in endings},
+            limits=limits,
         )
         return Configured(
             settings=settings,
@@ -166,6 +176,7 @@ class Gateway:
             assertions=assertions,
             endings=endings,
             forwarder=forwarder,
+            limits=limits,
             public=public if forwarder is None else ForwardingApp(public, forwarder),
             admin=create_admin_app(settings, authenticator, self.health),
         )

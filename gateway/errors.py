@@ -2,6 +2,7 @@
 
     GatewayError
     ├── Refusal            a verdict on what was presented; carries one `Code` of the closed list
+    │   └── RateLimited    a budget of requests is spent
     ├── Outage             no verdict could be reached (keys, store, upstream); never becomes a refusal
     ├── ContactNotFound    no record stands under that id
     │   └── VisitorNotFound    no live lead does
@@ -78,6 +79,14 @@ class Refusal(GatewayError):
         self.code = code
         self.reason = reason
         self.field = field
+
+
+class RateLimited(Refusal):
+    """A budget is spent; there is a request in it again after `retry_after` seconds."""
+
+    def __init__(self, reason: str, *, retry_after: int) -> None:
+        super().__init__(Code.RATE_LIMITED, reason)
+        self.retry_after = retry_after
 
 
 class Outage(GatewayError):

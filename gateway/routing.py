@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.settings import RouteSettings, Settings
     from gateway.web.assertion import Assertions
     from gateway.web.authentication import Authenticator
+    from gateway.web.limits.client_limits import ClientLimits
     from gateway.web.problems import Problems
     from gateway.web.proxy.live import Live
 
@@ -86,6 +87,11 @@ def create_routes(settings: Settings, pools: UpstreamPools, audience: str | None
     return routes
 
 
+def trusted_proxies(settings: Settings) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """The peers whose word on where a request came from is believed."""
+    return [ipaddress.ip_network(network) for network in settings.public.trusted_proxies]
+
+
 def create_forwarder(  # noqa: PLR0913 - what the wiring has
     settings: Settings,
     authenticator: Authenticator,
@@ -95,13 +101,14 @@ def create_forwarder(  # noqa: PLR0913 - what the wiring has
     live: Live,
     assertions: Assertions | None = None,
     reserved: Iterable[bytes],
+    limits: ClientLimits | None = None,
 ) -> Forwarder | None:
     """The reverse proxy, None where no route is configured; `reserved` are our own addresses."""
     routes = create_routes(settings, pools, None if assertions is None else assertions.audience)
     if not routes:
         return None
     identity_headers = IdentityHeaders(settings.public.headers.names())
-    trusted = [ipaddress.ip_network(network) for network in settings.public.trusted_proxies]
+    trusted = trusted_proxies(settings)
     return Forwarder(
         routes=Routes(routes, reserved),
         authenticator=authenticator,
@@ -109,5 +116,6 @@ def create_forwarder(  # noqa: PLR0913 - what the wiring has
         heads=Heads(identity_headers, trusted),
         problems=problems,
         live=live,
+        limits=limits,
         assertions=assertions,
     )

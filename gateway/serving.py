@@ -14,6 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from uvicorn import Server
 
 from gateway.app import Gateway
@@ -21,6 +22,8 @@ from gateway.errors import GatewayError, SettingsInvalid
 from gateway.logs import configure_logging
 from gateway.reloading import ConfigurationFiles, Reloader, with_fixed
 from gateway.web.express import express_protocol
+from gateway.web.limits.connections import raise_open_files
+from gateway.web.limits.shared_slots import SharedSlots
 from gateway.web.protocol import StrictProtocol, listener_config
 
 if TYPE_CHECKING:
@@ -41,6 +44,13 @@ _LONGEST_RESTART_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
 
 _log = logging.getLogger(__name__)
+
+
+class Shared(Struct, frozen=True):
+    """What all processes of a gateway have in common: the sockets of its listeners, and the budgets of its clients."""
+
+    sockets: dict[str, socket.socket]
+    slots: SharedSlots
 
 
 class _Listener(Server):
@@ -75,11 +85,12 @@ def serve(files: ConfigurationFiles, settings: Settings, *, banner: str | None =
     if files.source.development is None:
         # It waits until somebody is there who reloads. Processes that are started inherit this.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    sockets = {name: _bound(name, bind) for name, bind in _binds(settings).items()}
+    raise_open_files()
+    shared = Shared({name: _bound(name, bind) for name, bind in _binds(settings).items()}, SharedSlots())
     configure_logging(settings.log_level)
     if settings.workers > 1:
-        return _Supervisor(files.source, settings, sockets).run(lambda: _print(banner))
-    _run(files, settings, sockets, lambda: _print(banner))
+        return _Supervisor(files.source, settings, shared).run(lambda: _print(banner))
+    _run(files, settings, shared, lambda: _print(banner))
     return 0
 
 
@@ -109,11 +120,9 @@ def _bound(name: str, bind: str) -> socket.socket:
     return listener
 
 
-def _run(
-    files: ConfigurationFiles, settings: Settings, sockets: dict[str, socket.socket], listening: Callable[[], None]
-) -> None:
+def _run(files: ConfigurationFiles, settings: Settings, shared: Shared, listening: Callable[[], None]) -> None:
     """One process with both listeners; `listening` is called when they answer."""
-    run = _serve_both(files, settings, sockets, listening)
+    run = _serve_both(files, settings, shared, listening)
     try:
         import uvloop  # noqa: PLC0415 - not on every platform
     except ImportError:
@@ -123,9 +132,9 @@ def _run(
 
 
 async def _serve_both(
-    files: ConfigurationFiles, settings: Settings, sockets: dict[str, socket.socket], listening: Callable[[], None]
+    files: ConfigurationFiles, settings: Settings, shared: Shared, listening: Callable[[], None]
 ) -> None:
-    gateway = Gateway(settings)
+    gateway = Gateway(settings, shared.slots)
     await gateway.authenticator.open()
     protocol = express_protocol(gateway.decision) if settings.public.express_lane else StrictProtocol
     notice = min(NOTICE_SECONDS, settings.drain_seconds / 10)
@@ -163,7 +172,7 @@ async def _serve_both(
     try:
         async with asyncio.TaskGroup() as group:
             for name, server in (("public", public), ("admin", admin)):
-                group.create_task(server.serve([sockets[name]]))
+                group.create_task(server.serve([shared.sockets[name]]))
                 await server.up.wait()
             # What stands by now stays for good: no collection needs to walk through it again, while logins wait.
             gc.collect()
@@ -197,9 +206,7 @@ def _when_orphaned(loop: asyncio.AbstractEventLoop, close: Callable[[], None]) -
     loop.add_reader(sentinel, orphaned)
 
 
-def _work(
-    source: ConfigurationSource, standing: Settings, sockets: dict[str, socket.socket], listening: Callable[[], None]
-) -> None:
+def _work(source: ConfigurationSource, standing: Settings, shared: Shared, listening: Callable[[], None]) -> None:
     """A worker: what the process of a `_Worker` runs. It reads the configuration for itself.
 
     A worker that takes a dead one's place can do no better than the files: what its supervisor once read may trust keys
@@ -210,7 +217,7 @@ def _work(
     try:
         settings, _ = with_fixed(files.read(), standing)
         configure_logging(settings.log_level)
-        _run(files, settings, sockets, listening)
+        _run(files, settings, shared, listening)
     except GatewayError as error:
         _log.error("a worker cannot serve", exc_info=error)
         sys.exit(1)
@@ -219,13 +226,11 @@ def _work(
 class _Worker:
     """One of several processes; `patience` is how long it is waited before it is started again."""
 
-    def __init__(
-        self, source: ConfigurationSource, settings: Settings, sockets: dict[str, socket.socket], patience: float
-    ) -> None:
+    def __init__(self, source: ConfigurationSource, settings: Settings, shared: Shared, patience: float) -> None:
         context = multiprocessing.get_context("spawn")
         self._listening = context.Event()
         self.patience = patience
-        self.process = context.Process(target=_work, args=(source, settings, sockets, self._listening.set))
+        self.process = context.Process(target=_work, args=(source, settings, shared, self._listening.set))
         self.process.start()
         self.ended: float | None = None
 
@@ -242,10 +247,10 @@ class _Worker:
 class _Supervisor:
     """Starts the workers, starts one that dies again, and lets a stop or a SIGHUP reach all of them."""
 
-    def __init__(self, source: ConfigurationSource, settings: Settings, sockets: dict[str, socket.socket]) -> None:
+    def __init__(self, source: ConfigurationSource, settings: Settings, shared: Shared) -> None:
         self._source = source
         self._settings = settings
-        self._sockets = sockets
+        self._shared = shared
         self._workers: list[_Worker] = []
         self._signals: list[int] = []
 
@@ -273,7 +278,7 @@ class _Supervisor:
         return 0
 
     def _start(self, patience: float) -> _Worker:
-        return _Worker(self._source, self._settings, self._sockets, patience)
+        return _Worker(self._source, self._settings, self._shared, patience)
 
     def _revived(self, worker: _Worker) -> _Worker:
         """The worker, or its successor; the wait doubles with each one that dies before it listens."""
@@ -292,7 +297,7 @@ class _Supervisor:
 
     def _stop(self, number: int) -> None:
         """Hand the signal, and each that follows, to the workers; end those that do not end in time."""
-        for listener in self._sockets.values():
+        for listener in self._shared.sockets.values():
             listener.close()
         processes = [worker.process for worker in self._workers]
         sent = len(self._signals)

@@ -3,6 +3,7 @@
 fields.py     strict tables, and the types of their fields
 assertion.py  the identity assertion: what we sign for upstreams
 issuers.py    an issuer: who signs, with what, and what its tokens must say
+limits.py     rates and connections of the public listener
 model.py      everything else, and all of it together: `Settings`
 layers.py     `gateway.toml`, the environment over it, flags over both
 loading.py    from layers to `Settings`, or to a line for each problem

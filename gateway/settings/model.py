@@ -26,6 +26,7 @@ from gateway.identity.platforms import Platform
 from gateway.settings.assertion import AssertionSettings, assertion_problems
 from gateway.settings.fields import Bind, HeaderName, Number, Table, Text, is_name, one_is_a_list, usable
 from gateway.settings.issuers import IssuerSettings  # noqa: TC001 - a field's type, read at run time
+from gateway.settings.limits import LimitsSettings
 from gateway.settings.routes import Network, RouteSettings  # noqa: TC001 - as above
 from gateway.web.enforcement import Mode
 from gateway.web.headers import HeaderNames
@@ -180,6 +181,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     keys: KeySettings = KeySettings()
     assertion: AssertionSettings | None = None
+    limits: LimitsSettings = LimitsSettings()
     workers: Annotated[Number, Field(ge=1, le=256)] = 1
     drain_seconds: Annotated[Number, Field(ge=0, le=3600)] = 30
     log_level: Literal["debug", "info", "warning", "error"] = "info"

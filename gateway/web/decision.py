@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.contacts.resolver import Identity
     from gateway.web.authentication import Authenticated, Authenticator
     from gateway.web.enforcement import Enforcement, Unverified
+    from gateway.web.limits.client_limits import ClientLimits
     from gateway.web.problems import Problems
     from gateway.web.proxy.forwarder import Forwarder
 
@@ -83,30 +84,41 @@ class Decision:
         endings: Sequence[Ending],
         problems: Problems,
         forwarder: Forwarder | None = None,
+        limits: ClientLimits | None = None,
     ) -> None:
         self.problems = problems
-        self.take_over(authenticator, endings, forwarder)
+        self.take_over(authenticator, endings, forwarder, limits)
 
     def take_over(
-        self, authenticator: Authenticator, endings: Sequence[Ending], forwarder: Forwarder | None = None
+        self,
+        authenticator: Authenticator,
+        endings: Sequence[Ending],
+        forwarder: Forwarder | None = None,
+        limits: ClientLimits | None = None,
     ) -> None:
-        """Decide by another configuration from the next request on; `forwarder` is None where there are no routes."""
+        """Decide by another configuration from the next request on; `forwarder` is None where there are no routes.
+
+        `limits` None is without end.
+        """
+        self.limits = limits
         self.authenticator = authenticator
         self.endings = {ending.path: ending for ending in endings}
         self._acts = {ending.path: ending.act for ending in endings if isinstance(ending, Acting)}
         self.forwarder = forwarder
 
-    async def decide(self, request: Request) -> Answer:  # noqa: C901, PLR0911 - the whole way, and nothing else
+    async def decide(self, request: Request) -> Answer:  # noqa: C901, PLR0911, PLR0912 - the whole way, and nothing else
         """The answer to a request whose path is one of `endings`. It never raises: what fails is a 500, and logged.
 
         One configuration decides, the one that stands when the whole request is there: a request that comes byte by
         byte does not keep an old key alive. Its path may be gone by then.
         """
-        authenticator, ending = self.authenticator, self.endings.get(request.path)
+        authenticator, limits, ending = self.authenticator, self.limits, self.endings.get(request.path)
         if ending is None:
             return self.problems.nothing_here()
         presented: Presented | None = None
         try:
+            if limits is not None and limits.counts_addresses:
+                limits.charge_address(request.client, request.headers)
             if ending.methods is not None and request.method not in ending.methods:
                 unfit = Refusal(Code.REQUEST_INVALID, "the address does not have this method")
                 return self.problems.answer(unfit, allow=b", ".join(sorted(ending.methods)))
@@ -122,6 +134,8 @@ class Decision:
                 )
             else:
                 authenticated = await _by_user_hash(authenticator, presented, presented.user_hash)
+            if limits is not None and limits.counts_contacts:
+                limits.charge_contact(authenticated.identity.contact)
             if presented.user_data:
                 authenticated = await authenticator.with_user_data(authenticated, presented.user_data)
             # 11. The ending.

@@ -115,7 +115,8 @@ class ExpressProtocol(StrictProtocol):
         if lane is not None:
             self._lane = None
             self._arriving = False
-            request = Request(lane.method, lane.path, lane.query, self.headers, bytes(lane.body))
+            address = self.client[0] if self.client else None
+            request = Request(lane.method, lane.path, lane.query, self.headers, bytes(lane.body), address)
             self._decide(self.decision.decide(request), partial(self._answer, lane))
         elif receiving is not None:
             self._receiving = None

@@ -15,7 +15,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from gateway.errors import Code, Outage, Refusal
+from gateway.errors import Code, Outage, RateLimited, Refusal
 from gateway.web.headers import IDENTITY_ERROR
 from gateway.web.transport import Answer
 
@@ -93,7 +93,7 @@ class Problems:
             headers.append((b"www-authenticate", _challenge(error.code)))
         if allow:
             headers.append((b"allow", allow))
-        if isinstance(error, Outage):
+        if isinstance(error, Outage | RateLimited):
             headers.append((b"retry-after", b"%d" % error.retry_after))
         if forward_auth:
             headers.append((IDENTITY_ERROR.lower().encode(), error.code.value.encode()))

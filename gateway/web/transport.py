@@ -19,13 +19,17 @@ _HOST_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.
 
 
 class Request(Struct, frozen=True):
-    """One request as a carrier hands it over. Header names are in lower case; `path` is as sent, without its query."""
+    """One request as a carrier hands it over. Header names are in lower case; `path` is as sent, without its query.
+
+    `client` is the address of the peer; None is a Unix socket.
+    """
 
     method: bytes
     path: bytes
     query: bytes
     headers: Sequence[tuple[bytes, bytes]]
     body: bytes = b""
+    client: str | None = None
 
 
 class Head(Struct, frozen=True):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.web.assertion import Assertions
     from gateway.web.authentication import Authenticator
     from gateway.web.headers import IdentityHeaders
+    from gateway.web.limits.client_limits import ClientLimits
     from gateway.web.problems import Problems
     from gateway.web.proxy.heads import Field, Heads, Peer
     from gateway.web.proxy.live import Live
@@ -84,18 +85,21 @@ class Forwarder:
         problems: Problems,
         live: Live,
         assertions: Assertions | None = None,
+        limits: ClientLimits | None = None,
     ) -> None:
         self.routes = routes
         self.heads = heads
         self.problems = problems
         self.live = live
         self._authenticator = authenticator
+        self._limits = limits
         self._identity_headers = identity_headers
         self._assertions = assertions
 
     async def decide(self, request: Request, peer: Peer) -> Answer | Forwarding:
         """What becomes of a request. It never raises: what fails is a 500, and logged."""
         try:
+            self._charge_address(request, peer)
             route = self.route(request)
             if route is None:
                 return self.problems.nothing_here()
@@ -114,6 +118,7 @@ class Forwarder:
         offered = [one.strip() for name, value in request.headers if name == _SUBPROTOCOL for one in value.split(b",")]
         tokens = [one[len(_BEARER) :] for one in offered if _is_bearer(one)]
         try:
+            self._charge_address(request, peer)
             route = self.route(request)
             if route is None:
                 return self.problems.nothing_here()
@@ -145,6 +150,10 @@ class Forwarder:
             admitted=admitted,
         )
 
+    def _charge_address(self, request: Request, peer: Peer) -> None:
+        if self._limits is not None and self._limits.counts_addresses:
+            self._limits.charge_address(peer.address, request.headers)
+
     def route(self, request: Request) -> Route | None:
         """The route of a request, None when there is none; `Refusal(request_invalid)`."""
         if request.method in _NEVER:
@@ -172,6 +181,8 @@ class Forwarder:
             if enforcement.excuse(refusal, route.workspace, route.platform, self.problems) is None:
                 raise
             return Admitted()
+        if self._limits is not None and self._limits.counts_contacts:
+            self._limits.charge_contact(authenticated.identity.contact)
         if enforcement.counts:
             enforcement.count_verified(route.workspace, route.platform)
         return Admitted(authenticated, token)
