@@ -159,7 +159,7 @@ class Forwarder:
         if request.method in _NEVER:
             raise Refusal(Code.REQUEST_INVALID, "a method that is not forwarded", field="method")
         check_path(request.path)
-        return self.routes.match(request.path, _field(request.headers, b"host"))
+        return self.routes.match(request.path, _field(request.headers, b"host") if self.routes.has_hosts else b"")
 
     async def admit(self, request: Request, route: Route, *others: bytes) -> Admitted:
         """Who the request is from, as the route asks for it; raises `Refusal` and `Outage`.

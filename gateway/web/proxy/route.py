@@ -59,6 +59,9 @@ class Routes:
             host: tuple(route for route in self.all if route.host in {None, host})
             for host in {route.host for route in self.all if route.host is not None}
         }
+        self.has_hosts = bool(self._by_host)
+        """Whether any route is one for a host, so that `match` looks at the request's own."""
+
         self._anywhere = tuple(route for route in self.all if route.host is None)
 
     def takes(self, path: bytes) -> bool:

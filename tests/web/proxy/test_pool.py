@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.web.proxy.exchange import RETRIES
+from tests.keys.test_fetching import Authority
 from tests.web.conftest import free_port, running_gateway
 from tests.web.proxy.conftest import OK, Proxied, status, until
 from tests.web.proxy.upstream import ScriptedUpstream, saying, scripted
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 POST = ("POST /public/x", "Content-Length: 2")
 
 
-def route(prefix: str, *urls: str, **settings: int) -> str:
+def route(prefix: str, *urls: str, **settings: int | str) -> str:
     """A public route."""
     lines = [f"{name} = {value}" for name, value in settings.items()]
     upstream = ", ".join(f'"{url}"' for url in urls)
@@ -310,3 +311,25 @@ def test_upstreams_share_what_comes(tmp_path: Path) -> None:
             assert status(proxied.ask("GET /public/x")) == 200
         assert len(one.heads) == len(other.heads) == 10
         assert one.connections == other.connections == 1
+
+
+def test_an_upstream_behind_tls(tmp_path: Path) -> None:
+    """Its certificate must be of its own name and of an authority that the route names; a large body passes, too."""
+    authority = Authority(tmp_path)
+    body = b"x" * 3_000_000
+    answer = saying(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    with (
+        scripted(answer, tls=authority.server("127.0.0.1")) as good,
+        scripted(answer, tls=authority.server("localhost")) as misnamed,
+    ):
+        trusted = {"ca_file": f'"{authority.file}"'}
+        extra = route("/public/", good.url, **trusted) + route("/misnamed/", misnamed.url, **trusted)
+        extra += route("/unknown/", good.url)
+        with running_gateway(tmp_path, extra=extra) as server:
+            proxied = Proxied(server, good, lane=True)
+            for _ in range(3):
+                assert proxied.ask("GET /public/x").endswith(body)
+            assert good.connections == 1
+            assert status(proxied.ask("GET /misnamed/x")) == 502
+            assert status(proxied.ask("GET /unknown/x")) == 502
+            assert misnamed.heads == []

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
 
 
@@ -18,7 +19,10 @@ class ScriptedUpstream:
     `answer` may be set anew between requests.
     """
 
-    def __init__(self, answer: Callable[[socket.socket, bytes], None], port: int = 0) -> None:
+    def __init__(
+        self, answer: Callable[[socket.socket, bytes], None], port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._tls = tls
         self.heads: list[bytes] = []
         self.connections = 0
         self.open: set[socket.socket] = set()
@@ -30,7 +34,7 @@ class ScriptedUpstream:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self.port}"
 
     def close(self) -> None:
         """Accept nobody any more."""
@@ -50,7 +54,11 @@ class ScriptedUpstream:
         connection.settimeout(60)
         self.open.add(connection)
         with connection, contextlib.suppress(OSError):
-            self._serve_one(connection)
+            if self._tls is None:
+                self._serve_one(connection)
+            else:
+                with self._tls.wrap_socket(connection, server_side=True) as secured:
+                    self._serve_one(secured)
         self.open.discard(connection)
 
     def _serve_one(self, connection: socket.socket) -> None:
@@ -66,9 +74,11 @@ class ScriptedUpstream:
 
 
 @contextlib.contextmanager
-def scripted(answer: Callable[[socket.socket, bytes], None], port: int = 0) -> Iterator[ScriptedUpstream]:
+def scripted(
+    answer: Callable[[socket.socket, bytes], None], port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[ScriptedUpstream]:
     """A scripted upstream for the time of a block, on a port of its own unless one is given."""
-    upstream = ScriptedUpstream(answer, port)
+    upstream = ScriptedUpstream(answer, port, tls)
     try:
         yield upstream
     finally:
