@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 UNITS = 100_000
-"""Units of time in a second. The shared number holds 5 years of them, counted from when the gateway was started."""
+"""Units of time in a second. The shared number holds 5 years of them: nothing is counted right on a machine that runs
+longer without a restart."""
 
 
 class Rate(Struct, frozen=True):
@@ -31,19 +32,18 @@ class Rate(Struct, frozen=True):
 
 
 class Budgets:
-    """The budgets of all keys of one gateway, in all its processes; `clock` gives nanoseconds, the same to all."""
+    """The budgets of all keys of one gateway, in all its processes; `clock` gives nanoseconds, to all the same."""
 
     def __init__(self, slots: SharedSlots | None = None, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._slots = slots or SharedSlots()
         self._clock = clock
-        self._begin = clock() - 1_000_000_000
 
     def take(self, key: str, rate: Rate) -> float:
         """Charge a request to the budget of a key: 0.0. When it is spent, the seconds until there is a request in it.
 
         Then nothing is charged. A budget that was left by a greater rate, before a reload, counts as just spent.
         """
-        now = (self._clock() - self._begin) * UNITS // 1_000_000_000
+        now = self._clock() * UNITS // 1_000_000_000
         window = rate.seconds * UNITS
         index, mark, whole_again = self._slots.find(key)
         charged = min(max(whole_again, now), now + window) + window // rate.requests
