@@ -451,3 +451,18 @@ def test_r27_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPa
             for _ in range(10_000):
                 connection.sendall(requests)
             raise AssertionError("everything was taken")
+
+
+@pytest.mark.parametrize("lane", [True, False])
+def test_a_connection_that_idles_is_closed(
+    faulty_decision: Decision, monkeypatch: pytest.MonkeyPatch, lane: bool
+) -> None:
+    """It is kept for the next request, and not for ever."""
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.2)
+    with (
+        served(faulty_decision, lane=lane) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=20) as connection,
+    ):
+        for _ in range(2):
+            assert statuses(exchange(connection, b"GET /messenger/me HTTP/1.1\r\nHost: g\r\n\r\n")) == [500]
+        assert connection.recv(65536) == b""

@@ -143,7 +143,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.write(chunk)
 
     def _send_head(self) -> None:
-        if self._unsent:
+        if self._unsent and self._receiver is not None:
             self.send(b"")
 
     def sent(self) -> None:
@@ -326,7 +326,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._used = True
         transport = self.transport
         # An answer that came before its request was read leaves a connection that is still busy with that.
-        if self._usable and self._sent and not transport.is_closing() and not transport.get_write_buffer_size():
+        waits = self._unsent or not self._sent or transport.get_write_buffer_size()
+        if self._usable and not waits and not transport.is_closing():
             self.resume_reading()
             self._free(self)
         else:

@@ -286,3 +286,16 @@ def test_an_answer_has_one_date(proxied: Proxied, dated: bytes) -> None:
     date = field(proxied.ask("GET /public/x"), "date")
     assert date is not None
     assert (date == "Mon, 01 Jan 2001 00:00:00 GMT") == (proxied.lane and bool(dated))
+
+
+def test_an_upgrade_to_something_else_is_declined(proxied: Proxied) -> None:
+    """It is a plain request to the upstream, and what follows it on the connection is not served (A26)."""
+    heard = len(proxied.upstream.heads)
+    answer = proxied.talk(
+        b"GET /public/x HTTP/1.1\r\nHost: g\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        b"HTTP2-Settings: AAMAAABk\r\n\r\nGET /public/y HTTP/1.1\r\nHost: g\r\n\r\n"
+    )
+    assert status(answer) == 200
+    assert field(answer, "connection") == "close"
+    assert len(proxied.upstream.heads) == heard + 1
+    assert not {"upgrade", "http2-settings", "connection"} & {name for name, _ in fields_of(proxied.received())}
