@@ -35,7 +35,7 @@ class DecisionCarrier:
             return
         if scope["type"] == "websocket":
             # A proxy copied an `Upgrade` into its question: it gets the verdict, and there is no WebSocket here.
-            question = Request(b"GET", ending.path, scope["query_string"], scope["headers"])
+            question = Request(b"GET", ending.path, scope["query_string"], scope["headers"], client=_client(scope))
             await refuse_socket(await self.decision.decide(question), scope, receive, send)
             return
         body: bytes | None = b""

@@ -19,7 +19,7 @@ from starlette.authentication import AuthCredentials, UnauthenticatedUser
 
 from gateway.errors import Code, Outage, Refusal, StoreUnusable
 from gateway.identity.platforms import Platform
-from gateway.web.carrier import send_answer
+from gateway.web.carrier import refuse_socket, send_answer
 from gateway.web.headers import IdentityHeaders
 from gateway.web.problems import Problems
 from gateway.web.transport import one_token, read_head
@@ -125,10 +125,4 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, answer: Answer) ->
     if scope["type"] == "http":
         await send_answer(send, answer, head=scope["method"] == "HEAD")
         return
-    await receive()  # the server's `websocket.connect`
-    if "websocket.http.response" in scope.get("extensions", {}):
-        start = {"type": "websocket.http.response.start", "status": answer.status}
-        await send({**start, "headers": list(answer.headers)})
-        await send({"type": "websocket.http.response.body", "body": answer.body})
-    else:
-        await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
+    await refuse_socket(answer, scope, receive, send)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.web.carrier import path_of
+from gateway.web.carrier import path_of, refuse_socket
 from gateway.web.proxy.carrier import forward
-from gateway.web.proxy.sockets import SocketRelay, refuse_socket
+from gateway.web.proxy.sockets import SocketRelay
 from gateway.web.transport import Answer, Request
 
 if TYPE_CHECKING:

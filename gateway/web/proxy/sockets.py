@@ -13,6 +13,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import Code, Outage
+from gateway.web.carrier import deny_socket
 from gateway.web.problems import status_of
 from gateway.web.proxy.connection import AnswerHead
 from gateway.web.transport import Answer
@@ -40,12 +41,6 @@ def closing_code(code: Code) -> int:
     return EXPIRED if status_of(code) == 401 else FORBIDDEN
 
 
-async def refuse_socket(answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer the handshake with an HTTP answer."""
-    await receive()  # the server's `websocket.connect`
-    await _deny(answer, scope, send)
-
-
 class SocketRelay:
     """One WebSocket on its way through."""
 
@@ -65,7 +60,7 @@ class SocketRelay:
                 return
             outcome = await opening
             if isinstance(outcome, Answer):
-                await _deny(outcome, scope, send)
+                await deny_socket(outcome, scope, send)
                 return
             upstream = outcome
             assert upstream.response is not None  # noqa: S101 - an open socket has one
@@ -185,12 +180,3 @@ async def _cancel(*tasks: asyncio.Future[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _deny(answer: Answer, scope: Scope, send: Send) -> None:
-    if "websocket.http.response" in scope.get("extensions", {}):
-        headers = list(answer.headers)
-        await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "websocket.http.response.body", "body": answer.body})
-    else:
-        await send({"type": "websocket.close", "code": 1008, "reason": "refused"})

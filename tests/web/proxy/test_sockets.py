@@ -323,7 +323,6 @@ def test_refusals_are_real_statuses(streaming: Streaming) -> None:
         (server.token("lost"), "/nowhere", 404, b"request_invalid"),
         (server.token("lost"), "/messenger/login", 404, b"request_invalid"),
         (server.token("lost"), "/healthz", 404, b"request_invalid"),
-        (server.token("lost"), "/auth", 404, b"request_invalid"),
     ):
         response = refused(streaming, token, path)
         assert (response.status_code, code in response.body) == (status, True)
