@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import time
@@ -22,7 +23,7 @@ from gateway.web.enforcement import Enforcement
 from keys.destinations import Destinations
 from keys.errors import KeyMaterialError
 from keys.files import load_jwks_file, load_pem_file
-from keys.jwk import key_from_secret
+from keys.jwk import VerificationKey, key_from_secret
 from keys.keyring import load_keyring
 from keys.keyring_source import KeyringSource
 from keys.keyset import KeySet
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from gateway.contacts.rollout import EnforcementCounter
     from gateway.settings import IssuerSettings, Settings
     from keys.fetching import Document
-    from keys.jwk import VerificationKey
     from keys.keyring import Keyring
     from keys.keyset import KeySource
 
@@ -121,13 +121,17 @@ def trusted_issuers(settings: Settings, sources: KeySources | None = None) -> tu
     sources = sources or KeySources()
     issuers: list[TrustedIssuer] = []
     problems: list[str] = []
+    secrets: dict[bytes, _Place] = {}
     for app_id, workspace in settings.workspaces.items():
         rules = id_rules(settings, app_id)
         for index, issuer in enumerate(workspace.issuers):
+            at = place(("workspaces", app_id, "issuers", index))
             try:
                 issuers.append(_trusted(app_id, issuer, rules, _source(settings, app_id, issuer, sources)))
             except (KeyMaterialError, ValueError) as error:
-                problems.append(f"{place(('workspaces', app_id, 'issuers', index))}: {error}")
+                problems.append(f"{at}: {error}")
+                continue
+            problems += _shared_secrets(issuers[-1], at, secrets)
     if problems:
         raise SettingsInvalid(problems)
     return tuple(issuers)
@@ -227,6 +231,30 @@ def _trusted(app_id: str, issuer: IssuerSettings, rules: IdRules, keys: KeySourc
         ignores_iss=intercom,
         user_hash=issuer.user_hash,
     )
+
+
+class _Place(Struct, frozen=True):
+    """Where a secret stands."""
+
+    workspace: str
+    at: str
+    key: VerificationKey
+
+
+def _shared_secrets(issuer: TrustedIssuer, at: str, seen: dict[bytes, _Place]) -> Iterator[str]:
+    """What is wrong with the secrets of an issuer beside those that were `seen`, by their SHA-256; adds its own.
+
+    A Messenger token names neither a workspace nor a platform, so a secret that has two of them keeps none apart (B21).
+    """
+    for key in issuer.keys.keys:
+        if key.kind != "oct":
+            continue
+        other = seen.setdefault(hashlib.sha256(key.material).digest(), _Place(issuer.workspace, at, key))
+        same = f"{at}: its secret {key.kid} is the secret {other.key.kid} of {other.at}"
+        if other.workspace != issuer.workspace:
+            yield f"{same}: a token of one workspace would be good in the other"
+        elif other.key.platforms != key.platforms:
+            yield f"{same}, which is enabled for other platforms"
 
 
 def _keyring(name: str, path: Path) -> Keyring:

@@ -15,6 +15,8 @@ from gateway.identity.claims import ClaimPolicy
 from gateway.settings import settings_from
 from gateway.trust import KeySources, claim_policy, id_rules, resolution_policies, trusted_issuers
 from keys.jwk import generate_signing_key
+from keys.keyring_file import change_keyring
+from keys.rotation import added, new_entry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -215,6 +217,34 @@ REMOTE: dict[str, Any] = {
     "algorithms": "ES256",
     "jwks_url": "https://login.acme.example/jwks.json",
 }
+
+
+def test_b21_two_workspaces_never_share_a_secret(messenger: dict[str, Any], tmp_path: Path) -> None:
+    """A Messenger token names no workspace, its client does: with one secret, user-1 of one is user-1 of the other."""
+    other = {**messenger, "name": "chat", "secrets": [{**messenger["secrets"][0], "id": "2"}]}
+    both = {"acme": {"issuers": [messenger]}, "globex": {"issuers": [other]}}
+    with pytest.raises(SettingsInvalid) as refused:
+        trusted_issuers(settings_from({"workspaces": both}, {}))
+    (problem,) = refused.value.problems
+    assert problem.startswith(
+        "workspaces.globex.issuers[0]: its secret 2 is the secret 1 of workspaces.acme.issuers[0]:"
+    )
+    assert problem.endswith(": a token of one workspace would be good in the other")
+    # Also where one of them lies in a keyring.
+    text = (tmp_path / "secret").read_text()
+    change_keyring(tmp_path / "ring.json", lambda ring: added(ring, new_entry(ring, "HS256", text, 1, kid="3"), 1))
+    both["globex"] = {"issuers": [{"name": "chat", "profile": "intercom", "keyring": str(tmp_path / "ring.json")}]}
+    with pytest.raises(SettingsInvalid, match="its secret 3 is the secret 1"):
+        trusted_issuers(settings_from({"workspaces": both}, {}))
+
+
+def test_one_secret_has_one_list_of_platforms(messenger: dict[str, Any]) -> None:
+    """Else the one that leaked from a mobile application is a key to the web, under its other name."""
+    (given,) = messenger["secrets"]
+    twice = [{**given, "platforms": ["web"]}, {**given, "id": "2", "platforms": ["ios", "android"]}]
+    with pytest.raises(SettingsInvalid, match="which is enabled for other platforms"):
+        trusted(messenger, secrets=twice)
+    trusted(messenger, secrets=[given, {**given, "id": "2"}])  # a second name takes nothing away
 
 
 def test_a_remote_set_is_the_same_after_a_reload() -> None:

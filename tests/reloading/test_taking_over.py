@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import Code
 from gateway.web.transport import Request
-from keys.jwk import generate_signing_key
+from keys.jwk import generate_signing_key, signing_key_from_secret
 from tests.awaited import at_once
 from tests.reloading.conftest import HOST, Folder, Followed, Logged, following
 
@@ -85,16 +85,18 @@ jwks_file = "jwks.json"
 [[workspaces.other.issuers]]
 name = "messenger"
 profile = "intercom"
-secrets = [{ id = "first", secret_file = "secret-first" }]
+secrets = [{ id = "first", secret_file = "other" }]
 """
-        token = folder.token("ada")
+        (folder.path / "other").write_text(os.urandom(32).hex())
+        theirs = signing_key_from_secret((folder.path / "other").read_text(), kid="first")
+        asked = ((folder.token("ada", theirs), b"/auth/other"), (folder.token("ada"), b"/auth"))
         folder.write(top='[public]\ndefault_workspace = "acme"', more=other)
-        assert await followed.status(token, b"/auth/other") == 404
+        assert [await followed.status(*one) for one in asked] == [404, 200]
         await followed.reloader.look()
-        assert [await followed.status(token, path) for path in (b"/auth/other", b"/auth/other", b"/auth")] == [200] * 3
+        assert [await followed.status(*one) for one in asked * 2] == [200] * 4
         folder.write()
         await followed.reloader.look()
-        assert [await followed.status(token, path) for path in (b"/auth/other", b"/auth/acme")] == [404, 200]
+        assert [await followed.status(*one) for one in asked] == [404, 200]
 
     async def test_policies_are_raised_and_lowered(self, folder: Folder, followed: Followed) -> None:
         """Also for tokens that are remembered, and contacts that are known."""
