@@ -190,6 +190,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
         self.transport = transport  # type: ignore[assignment]  # of a stream protocol it is one
+        self.since = self._loop.time()
         self._made(self)
 
     def data_received(self, data: bytes) -> None:

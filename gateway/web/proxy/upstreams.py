@@ -204,6 +204,8 @@ class Upstreams:
                 upstream.idle.remove(connection)
             self._wake_one(None)
 
+        if upstream.idle and len(upstream.open) + upstream.opening >= self.limits.connections:
+            upstream.idle.popleft().transport.close()  # none that idles is fit, and there may be no more
         upstream.opening += 1
         try:
             async with asyncio.timeout(self.limits.connect):

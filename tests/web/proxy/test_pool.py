@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.web.proxy.exchange import RETRIES
+from gateway.web.proxy.upstreams import FRESH_SECONDS
 from tests.keys.test_fetching import Authority
 from tests.web.conftest import free_port, running_gateway
 from tests.web.proxy.conftest import OK, Proxied, status, until
@@ -89,6 +90,16 @@ def test_connections_are_kept_and_bounded(tmp_path: Path) -> None:
         assert [status(answer) for answer in answers] == [200] * 12
         assert most[0] == 2
         assert upstream.connections == 2
+
+
+def test_what_idles_counts_too(tmp_path: Path) -> None:
+    """A connection that idled too long for what must be sent once makes room for its successor."""
+    with scripted(saying(OK)) as upstream, before(tmp_path, upstream, max_connections=1) as proxied:
+        for number in range(3):
+            assert status(proxied.ask("POST /public/x")) == 200
+            until(lambda: len(upstream.open) == 1)
+            assert upstream.connections == number + 1
+            time.sleep(FRESH_SECONDS + 0.3)
 
 
 def test_who_waits_too_long_for_a_connection_is_told(tmp_path: Path) -> None:
