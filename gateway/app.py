@@ -58,6 +58,8 @@ from gateway.web.headers import IdentityHeaders
 from gateway.web.health import Health
 from gateway.web.limits.budgets import Budgets
 from gateway.web.limits.client_limits import ClientAddresses, ClientLimits
+from gateway.web.limits.connections import Connections
+from gateway.web.limits.overload import Overload
 from gateway.web.logout import Logout
 from gateway.web.messenger import Login, Me
 from gateway.web.problems import Problems
@@ -87,6 +89,7 @@ class Configured(Struct, frozen=True):
     endings: tuple[Ending, ...]
     forwarder: Forwarder | None
     limits: ClientLimits
+    addresses: ClientAddresses
     public: ASGIApp
     admin: ASGIApp
 
@@ -104,6 +107,7 @@ class Gateway:
         self.budgets = Budgets(slots)
         self.store = store_for(settings.store.url)
         self.problems = Problems(os.urandom)
+        self.overload = Overload(self.problems)
         self.health = Health()
         self.sources = KeySources()
         self.counter = EnforcementCounter(self.store, time.time)
@@ -111,7 +115,11 @@ class Gateway:
         self.live = Live(lambda: self.decision.forwarder)
         self.configured = now = self._configure(settings)
         self.health.authenticator, self.health.assertions = now.authenticator, now.assertions
-        self.decision = Decision(now.authenticator, now.endings, self.problems, now.forwarder, now.limits)
+        self.decision = Decision(
+            now.authenticator, now.endings, self.problems, now.forwarder, now.limits, overload=self.overload
+        )
+        self.connections = Connections()
+        self._bound_connections()
         self.public = DecisionCarrier(now.public, self.decision)
         self.admin = Pivot(now.admin)
 
@@ -139,11 +147,17 @@ class Gateway:
         # No request can come in between: there is no waiting up to `retire`.
         before, self.configured = self.configured, now
         self.decision.take_over(now.authenticator, now.endings, now.forwarder, now.limits)
+        self._bound_connections()
         self.public.app = now.public
         self.admin.app = now.admin
         self.health.authenticator, self.health.assertions = now.authenticator, now.assertions
         before.authenticator.retire()
         await self._settle()
+
+    def _bound_connections(self) -> None:
+        now = self.configured
+        limits = now.settings.limits
+        self.connections.bound(limits.connections, limits.connections_per_address, now.addresses)
 
     async def _settle(self) -> None:
         """Let go of what outlives a reload and is used by nobody any more."""
@@ -169,6 +183,7 @@ class Gateway:
             assertions=assertions,
             reserved=own | {ending.path for ending in endings},
             limits=limits,
+            overload=self.overload,
         )
         return Configured(
             settings=settings,
@@ -177,6 +192,7 @@ class Gateway:
             endings=endings,
             forwarder=forwarder,
             limits=limits,
+            addresses=addresses,
             public=public if forwarder is None else ForwardingApp(public, forwarder),
             admin=create_admin_app(settings, authenticator, self.health),
         )

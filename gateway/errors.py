@@ -65,6 +65,7 @@ class Code(StrEnum):
     REQUEST_INVALID = "request_invalid"
     PAYLOAD_TOO_LARGE = "payload_too_large"
     RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
 
 
 class GatewayError(Exception):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.web.assertion import Assertions
     from gateway.web.authentication import Authenticator
     from gateway.web.limits.client_limits import ClientLimits
+    from gateway.web.limits.overload import Overload
     from gateway.web.problems import Problems
     from gateway.web.proxy.live import Live
 
@@ -102,6 +103,7 @@ def create_forwarder(  # noqa: PLR0913 - what the wiring has
     assertions: Assertions | None = None,
     reserved: Iterable[bytes],
     limits: ClientLimits | None = None,
+    overload: Overload | None = None,
 ) -> Forwarder | None:
     """The reverse proxy, None where no route is configured; `reserved` are our own addresses."""
     routes = create_routes(settings, pools, None if assertions is None else assertions.audience)
@@ -117,5 +119,6 @@ def create_forwarder(  # noqa: PLR0913 - what the wiring has
         problems=problems,
         live=live,
         limits=limits,
+        overload=overload,
         assertions=assertions,
     )

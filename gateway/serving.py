@@ -24,7 +24,7 @@ from gateway.reloading import ConfigurationFiles, Reloader, with_fixed
 from gateway.web.express import express_protocol
 from gateway.web.limits.connections import raise_open_files
 from gateway.web.limits.shared_slots import SharedSlots
-from gateway.web.protocol import StrictProtocol, listener_config
+from gateway.web.protocol import StrictProtocol, listener_config, with_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -137,6 +137,7 @@ async def _serve_both(
     gateway = Gateway(settings, shared.slots)
     await gateway.authenticator.open()
     protocol = express_protocol(gateway.decision) if settings.public.express_lane else StrictProtocol
+    protocol = with_room(protocol, gateway.connections)
     notice = min(NOTICE_SECONDS, settings.drain_seconds / 10)
     drain = round(settings.drain_seconds - notice)
     public = _Listener(
@@ -177,8 +178,10 @@ async def _serve_both(
             # What stands by now stays for good: no collection needs to walk through it again, while logins wait.
             gc.collect()
             gc.freeze()
+            gateway.overload.begin()
             listening()
     finally:
+        gateway.overload.end()
         reloading.cancel()
         await asyncio.gather(reloading, return_exceptions=True)
         await gateway.authenticator.close()

@@ -15,6 +15,7 @@ from msgspec import Struct
 from gateway.errors import Code, Outage, Refusal
 from gateway.identity.platforms import Platform
 from gateway.identity.user_hash import UnverifiedUserHash
+from gateway.web.limits.overload import Overload
 from gateway.web.transport import Answer, Head, Request, one_token, read_head
 
 if TYPE_CHECKING:
@@ -78,15 +79,18 @@ class Acting(Protocol):
 class Decision:
     """Answers the requests to its endings' paths. Both carriers hold it for good; a reload takes it over."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the way, each given by the wiring
         self,
         authenticator: Authenticator,
         endings: Sequence[Ending],
         problems: Problems,
         forwarder: Forwarder | None = None,
         limits: ClientLimits | None = None,
+        *,
+        overload: Overload | None = None,
     ) -> None:
         self.problems = problems
+        self.overload = overload or Overload(problems)
         self.take_over(authenticator, endings, forwarder, limits)
 
     def take_over(
@@ -115,6 +119,8 @@ class Decision:
         authenticator, limits, ending = self.authenticator, self.limits, self.endings.get(request.path)
         if ending is None:
             return self.problems.nothing_here()
+        if self.overload.sheds:
+            return self.overload.refusal(forward_auth=ending.forward_auth)
         presented: Presented | None = None
         try:
             if limits is not None and limits.counts_addresses:

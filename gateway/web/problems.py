@@ -56,6 +56,7 @@ _TABLE: dict[Code, tuple[int, str]] = {
     Code.CONTACT_ARCHIVED: (403, "This contact is archived."),
     Code.PAYLOAD_TOO_LARGE: (413, "The request is larger than this address takes."),
     Code.RATE_LIMITED: (429, "Too many requests; slow down."),
+    Code.OVERLOADED: (503, "The gateway has more to do than it can; try again."),
     Code.KEYS_UNAVAILABLE: (503, "No keys are at hand to verify with; try again."),
     Code.STORE_UNAVAILABLE: (503, "The contact store cannot answer now; try again."),
     Code.UPSTREAM_UNAVAILABLE: (502, "The upstream cannot be reached."),

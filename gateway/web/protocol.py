@@ -14,12 +14,14 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from gateway.errors import Code, Refusal
+from gateway.errors import Code, Outage, Refusal
+from gateway.web.limits.connections import Connections
 from gateway.web.problems import Problems
 from gateway.web.transport import HEADERS_LIMIT, framing_is_doubtful
 
@@ -60,6 +62,10 @@ class StrictProtocol(HttpToolsProtocol):
     """One connection of a listener. `_arriving` is false between the end of a request and the begin of the next one."""
 
     problems: ClassVar[Problems] = Problems(os.urandom)
+    room: ClassVar[Connections] = Connections()
+    """The connections of the listener, without an end but where `with_room` sets one."""
+
+    _is_socket = False
     _in_head = True
     _head_bytes = 0
     """Bytes of the head that is arriving, or of a body's framing and trailers since the last bytes of the body."""
@@ -83,10 +89,28 @@ class StrictProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
         self._watch = self.loop.call_later(REQUEST_SECONDS, self._check_progress)
+        if not self.room.enter(self, self.client[0] if self.client else None):
+            self._lingers = True  # whatever it sends is not read
+            refusal = Outage(Code.OVERLOADED, "too many connections", retry_after=1)
+            self.write_answer(self.problems.answer(refusal), keep_alive=False)
+
+    def may_give_way(self, *, idle: bool) -> bool:
+        """See `Connection`."""
+        if self._is_socket:
+            return False
+        if idle:
+            cycle: RequestResponseCycle | None = self.cycle
+            return cycle is None or cycle.response_complete
+        return self._arriving and self._requests <= 1 and self.progress < LEAST_BYTES
+
+    def give_way(self) -> None:
+        """See `Connection`."""
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._watch.cancel()
+        self.room.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -232,6 +256,8 @@ class StrictProtocol(HttpToolsProtocol):
         self._watch.cancel()
         super().handle_websocket_upgrade()
         sockets: Any = self.transport.get_protocol()
+        self._is_socket = True
+        sockets.ended = partial(self.room.leave, self)
         if not sockets.handshake_initiated and not self.transport.is_closing():
             # Another method, more than 128 fields, a line longer than 8 KiB: uvicorn would say nothing, and wait.
             refusal = Refusal(Code.REQUEST_INVALID, "not the handshake of a WebSocket")
@@ -264,6 +290,11 @@ class StrictProtocol(HttpToolsProtocol):
         self._arrived_before = self._requests if self._arriving else -1
         self._unread_before = self.flow.write_paused
         self._watch = self.loop.call_later(REQUEST_SECONDS, self._check_progress)
+
+
+def with_room(protocol: type[StrictProtocol], room: Connections) -> type[StrictProtocol]:
+    """A protocol class whose connections are those of one listener, bounded by its `room`."""
+    return type(protocol.__name__, (protocol,), {"room": room})
 
 
 def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from gateway.web.limits.client_limits import ClientAddresses
 
 _LOOKED_AT = 64
 """How many of the oldest connections are looked at for one that may give way."""
 
 _SPARE_FILES = 256
 """What a worker needs besides its clients' connections: listeners, store, keys, upstreams."""
+
+
+_ENDLESS = 1 << 30
 
 
 class Connection(Protocol):
@@ -33,27 +35,27 @@ class Connection(Protocol):
 
 
 class Connections:
-    """The connections of one listener in one worker, of which there may be `most`, and `most_of_address` of each."""
+    """The connections of one listener in one worker; without an end, unless they are bound."""
 
-    def __init__(
-        self, most: int, most_of_address: int | None = None, charged_to: Callable[[str | None], str | None] = str
-    ) -> None:
-        self.configure(most, most_of_address, charged_to)
+    def __init__(self) -> None:
+        self._most = _ENDLESS
+        self._most_of_address: int | None = None
+        self._addresses = ClientAddresses()
         self._all: OrderedDict[Connection, str | None] = OrderedDict()
         self._of_address: dict[str, int] = {}
 
-    def configure(self, most: int, most_of_address: int | None, charged_to: Callable[[str | None], str | None]) -> None:
-        """Bound those that come from now on. `charged_to` tells the address of a peer, None of a trusted proxy."""
+    def bound(self, most: int, most_of_address: int | None = None, addresses: ClientAddresses | None = None) -> None:
+        """There may be `most` connections, and `most_of_address` of each address; those that stand, stay."""
         self._most = min(most, _open_files() - _SPARE_FILES)
         self._most_of_address = most_of_address
-        self._charged_to = charged_to
+        self._addresses = addresses or ClientAddresses()
 
     def __len__(self) -> int:
         return len(self._all)
 
     def enter(self, connection: Connection, peer: str | None) -> bool:
         """Whether there is room for a connection; it is counted until it leaves."""
-        address = self._charged_to(peer)
+        address = self._addresses.of(peer, ())
         most = self._most_of_address
         if most is not None and address is not None and self._of_address.get(address, 0) >= most:
             return False
@@ -106,6 +108,6 @@ def _open_files() -> int:
     try:
         import resource  # noqa: PLC0415 - not on every platform
     except ImportError:
-        return 1 << 20
+        return _ENDLESS
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if soft == resource.RLIM_INFINITY else max(soft, 2 * _SPARE_FILES)
+    return _ENDLESS if soft == resource.RLIM_INFINITY else max(soft, 2 * _SPARE_FILES)

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from gateway.errors import Code, Outage, Refusal
 from gateway.web.authentication import Authenticated
+from gateway.web.limits.overload import Overload
 from gateway.web.proxy.route import Access, Route
 from gateway.web.proxy.target import check_path
 from gateway.web.proxy.upstreams import Upstreams
@@ -86,6 +87,7 @@ class Forwarder:
         live: Live,
         assertions: Assertions | None = None,
         limits: ClientLimits | None = None,
+        overload: Overload | None = None,
     ) -> None:
         self.routes = routes
         self.heads = heads
@@ -93,11 +95,14 @@ class Forwarder:
         self.live = live
         self._authenticator = authenticator
         self._limits = limits
+        self._overload = overload or Overload(problems)
         self._identity_headers = identity_headers
         self._assertions = assertions
 
     async def decide(self, request: Request, peer: Peer) -> Answer | Forwarding:
         """What becomes of a request. It never raises: what fails is a 500, and logged."""
+        if self._overload.sheds:
+            return self._overload.refusal()
         try:
             self._charge_address(request, peer)
             route = self.route(request)
@@ -115,6 +120,8 @@ class Forwarder:
 
         The token may also stand among the subprotocols, as `bearer.<token>`, for a browser can send no header.
         """
+        if self._overload.sheds:
+            return self._overload.refusal()
         offered = [one.strip() for name, value in request.headers if name == _SUBPROTOCOL for one in value.split(b",")]
         tokens = [one[len(_BEARER) :] for one in offered if _is_bearer(one)]
         try:

@@ -20,6 +20,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from uvicorn._types import ASGISendEvent
     from websockets.frames import Frame
@@ -37,6 +38,9 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     _pong = b""
     """The answer to the last ping of a client that does not read for now."""
 
+    ended: Callable[[], None] | None = None
+    """Called when the connection is gone."""
+
     _unsent = 0
     _went_on = False
     _is_broken = False
@@ -52,6 +56,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         """The connection is gone."""
         if self._ending is not None:
             self._ending.cancel()
+        if self.ended is not None:
+            self.ended()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
