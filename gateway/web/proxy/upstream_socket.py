@@ -7,11 +7,13 @@ things, that a connection stands and that the upstream answers.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
 from websockets.asyncio.client import ClientConnection
 from websockets.client import ClientProtocol
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
@@ -37,19 +39,35 @@ _log.setLevel(logging.WARNING)  # what `websockets` says at other levels holds h
 
 
 class UpstreamSocket(ClientConnection):
-    """A WebSocket of an upstream. One that is slow because its client is, is not given up."""
+    """A WebSocket of an upstream. One that still takes what it is sent, or that waits for its client, is not gone."""
+
+    _went_on = False
+
+    def resume_writing(self) -> None:
+        """The upstream has caught up."""
+        self._went_on = True
+        super().resume_writing()
 
     async def keepalive(self) -> None:
-        """Ping now and then; see `websockets`."""
+        """Ping now and then, and give the upstream up when it does not answer; see `websockets`."""
         while True:
             await asyncio.sleep(PING_SECONDS)
-            pong = asyncio.ensure_future(await self.ping())
-            while not pong.done():
-                await asyncio.wait({pong}, timeout=PONG_SECONDS)
-                if not pong.done() and not self.recv_messages.paused:
-                    self.protocol.fail(1011, "no answer to a ping")
-                    self.transport.abort()
-                    return
+            answered = asyncio.ensure_future(self._ping())
+            try:
+                while not answered.done():
+                    unsent, self._went_on = self.transport.get_write_buffer_size(), False
+                    await asyncio.wait({answered}, timeout=PONG_SECONDS)
+                    goes_on = self._went_on or self.transport.get_write_buffer_size() < unsent
+                    if not (answered.done() or goes_on or self.recv_messages.paused):
+                        self.protocol.fail(1011, "no answer to a ping")
+                        self.transport.abort()
+                        return
+            finally:
+                answered.cancel()
+
+    async def _ping(self) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            await (await self.ping())
 
 
 async def open_socket(socket: Socket) -> UpstreamSocket:
