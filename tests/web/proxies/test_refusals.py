@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import re
 from typing import TYPE_CHECKING
 
@@ -47,6 +49,33 @@ def test_an_outage_is_no_verdict(dark: Proxied, down: Proxied) -> None:
     # Envoy takes a 503 for no answer, and says nothing of it.
     none = {"x-identity-error": None, "retry-after": None}
     assert told == (none if dark.kind == "envoy" else {"x-identity-error": "keys_unavailable", "retry-after": "5"})
+
+
+def test_b03_nobody_chooses_the_address_that_a_limit_counts(kind: str, tmp_path: Path, echo: Echo) -> None:
+    """A limit per address counts the proxy's own word on who is connected to it, never a client's `X-Forwarded-For`."""
+    with (
+        running_gateway(
+            tmp_path, public='trusted_proxies = ["127.0.0.1/32"]', others='[limits]\nper_address = "20/day"'
+        ) as server,
+        running_proxy(kind, tmp_path, gateway=server.port, upstream=echo.port) as port,
+    ):
+        proxied = Proxied(kind, port, server, echo, None)
+        credential = bearer(server.token("limited"))
+        statuses = []
+        for number in range(30):
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, 60, ("127.0.0.2", 0))) as client:
+                said = [("X-Forwarded-For", f"10.0.0.{number}"), ("Forwarded", f"for=10.0.0.{number}")]
+                said += [("X-Real-IP", f"10.0.0.{number}"), ("X-Envoy-External-Address", f"10.0.0.{number}")]
+                reply = proxied.ask([credential, *said], client=client)
+                statuses.append(reply.status)
+        assert statuses == [200] * 20 + [503] * 10
+        if kind == "envoy":
+            return  # it tells no two addresses of one machine apart, and of a 503 it hands on nothing
+        assert reply.headers["x-identity-error"] == "rate_limited"
+        assert int(reply.headers["retry-after"]) > 0
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, 60, ("127.0.0.3", 0))) as client:
+            seen = proxied.seen([credential, ("X-Forwarded-For", "127.0.0.2")], client=client)
+            assert [value.rpartition(" ")[2] for value in seen.values("x-forwarded-for")] == ["127.0.0.3"]
 
 
 def test_a_gateway_that_goes_away_lets_nobody_in(kind: str, tmp_path: Path, echo: Echo) -> None:
