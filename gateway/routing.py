@@ -81,6 +81,7 @@ def create_routes(settings: Settings, pools: UpstreamPools, audience: str | None
                     platform=route.platform,
                     keeps_token=route.keep_token,
                     audience=route.audience or audience,
+                    max_body=route.max_body,
                 )
             )
     if unusable:

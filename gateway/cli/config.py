@@ -55,7 +55,8 @@ def check(config: Config = None, as_json: AsJson = False) -> None:  # noqa: FBT0
     lenient = enforcement.lenient()
     ways = [_way(route, enforcement.mode(route.workspace, route.platform)) for route in routes]
     if as_json:
-        say_json({"ok": True, "problems": [], "issuers": found, "not_enforced": lenient, "routes": ways})
+        said = {"issuers": found, "not_enforced": lenient, "routes": ways, "limits": settings.limits.model_dump()}
+        say_json({"ok": True, "problems": [], **said})
         return
     for issuer in issuers:
         say(f"{issuer.workspace}: trusts {issuer.name}: {', '.join(issuer.algorithms)}, {_keys(issuer.keys)}")
@@ -65,6 +66,7 @@ def check(config: Config = None, as_json: AsJson = False) -> None:  # noqa: FBT0
         say(f"not enforced: {one}; who is not proven passes there as nobody")
     for way in ways:
         say(f"{way['workspace']}: {way['host'] or ''}{way['prefix']} -> {', '.join(way['upstreams'])}: {way['asks']}")
+    say(*settings.limits.described(by_peer=not settings.public.trusted_proxies))
     say("the configuration is good")
 
 

@@ -56,6 +56,24 @@ class LimitsSettings(Table):
     connections: Annotated[Number, Field(ge=1)] = 10_000
     connections_per_address: Annotated[Number, Field(ge=1)] | None = None
 
+    def described(self, *, by_peer: bool) -> list[str]:
+        """What is set, a line each, and whose address counts; `by_peer` when no proxy is trusted."""
+        rates = self.rates()
+        lines = [
+            f"limit: {rate} for each {kind}"
+            for kind, rate in (("contact", rates.per_contact), ("workspace", rates.per_workspace))
+            if rate is not None
+        ]
+        if rates.per_address is not None:
+            whose = (
+                "the peer's: behind a proxy, name it in trusted_proxies" if by_peer else "the client's, as proxies say"
+            )
+            lines.append(f"limit: {rates.per_address} for each address ({whose})")
+        if self.model_fields_set & {"connections", "connections_per_address"}:
+            each = "" if self.connections_per_address is None else f", {self.connections_per_address} of each address"
+            lines.append(f"limit: {self.connections} connections to each worker{each}")
+        return lines
+
     def rates(self) -> Rates:
         """The rates as the web side takes them."""
         named: dict[str, RateSettings | None] = {

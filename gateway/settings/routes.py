@@ -56,7 +56,7 @@ Seconds = Annotated[Number, Field(gt=0, le=86_400)]
 
 
 class RouteSettings(Table):
-    """`[[workspaces.<app_id>.routes]]`: what goes to which upstream, and who may come. Times in seconds."""
+    """`[[workspaces.<app_id>.routes]]`: what goes to which upstream, and who may come. In seconds, and bytes."""
 
     prefix: Prefix
     host: str | None = None
@@ -67,6 +67,7 @@ class RouteSettings(Table):
     keep_token: bool = False
     audience: Text | None = None
     ca_file: Path | None = None
+    max_body: Annotated[Number, Field(ge=0)] | None = None
     max_connections: Annotated[Number, Field(ge=1)] = Limits().connections
     connect_timeout: Seconds = int(Limits().connect)
     first_byte_timeout: Seconds = int(Limits().first_byte)

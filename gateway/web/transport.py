@@ -14,6 +14,9 @@ from msgspec import Struct
 from gateway.errors import Code, Refusal
 
 HEADERS_LIMIT = 32 * 1024
+FIELDS_LIMIT = 256
+"""How many fields a head may have: each costs work, however short it is."""
+
 BODY_LIMIT = 64 * 1024
 _HOST_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]"
 
@@ -71,6 +74,8 @@ def read_head(headers: Sequence[tuple[bytes, bytes]]) -> Head:
 
     Raises `Refusal`: payload_too_large, request_invalid, credentials_conflict.
     """
+    if len(headers) > FIELDS_LIMIT:
+        raise Refusal(Code.PAYLOAD_TOO_LARGE, f"the head has more than {FIELDS_LIMIT} fields")
     size = 0
     hosts = 0
     authorization: bytes | None = None

@@ -45,7 +45,23 @@ def test_check_of_a_good_configuration(config: Path) -> None:
         ],
         "not_enforced": [],
         "routes": [],
+        "limits": {
+            **dict.fromkeys(["per_address", "per_contact", "per_workspace", "connections_per_address"]),
+            "connections": 10_000,
+        },
     }
+
+
+def test_check_says_what_is_limited(config: Path) -> None:
+    """Each rate in its own words, and that of an address with whose address that is."""
+    limits = '[limits]\nper_contact = "60/minute"\nper_address = { requests = 5, seconds = 7 }\nconnections = 9\n'
+    config.write_text(config.read_text() + limits)
+    lines = run("config", "check").out.splitlines()
+    assert lines[-4:-1] == [
+        "limit: 60 in 60 s for each contact",
+        "limit: 5 in 7 s for each address (the peer's: behind a proxy, name it in trusted_proxies)",
+        "limit: 9 connections to each worker",
+    ]
 
 
 def test_b23_check_says_what_each_route_really_asks(config: Path) -> None:

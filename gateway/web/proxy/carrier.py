@@ -13,7 +13,7 @@ from gateway.web.transport import Answer
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from gateway.errors import Outage
+    from gateway.errors import Outage, Refusal
     from gateway.web.proxy.connection import AnswerHead, Headers
     from gateway.web.proxy.forwarder import Forwarder, Forwarding
 
@@ -36,7 +36,7 @@ class _AsgiClient:
     """A `Client` that hands its answer on through a queue, piece by piece."""
 
     def __init__(self) -> None:
-        self.pieces: asyncio.Queue[AnswerHead | bytes | Outage | None] = asyncio.Queue()
+        self.pieces: asyncio.Queue[AnswerHead | bytes | Outage | Refusal | None] = asyncio.Queue()
         self.is_cut = False
         self.may_read = asyncio.Event()
         self.may_read.set()
@@ -65,14 +65,14 @@ class _AsgiClient:
     def ended(self, trailers: Headers) -> None:  # noqa: ARG002 - uvicorn's ASGI carries no trailers
         self.pieces.put_nowait(None)
 
-    def refused(self, outage: Outage) -> None:
-        self.pieces.put_nowait(outage)
+    def refused(self, error: Outage | Refusal) -> None:
+        self.pieces.put_nowait(error)
 
     def cut(self) -> None:
         self.is_cut = True
         self.pieces.put_nowait(None)
 
-    async def piece(self) -> AnswerHead | bytes | Outage | None:
+    async def piece(self) -> AnswerHead | bytes | Outage | Refusal | None:
         """The next piece; None is the end."""
         piece = await self.pieces.get()
         if self.exchange is not None and self.pieces.empty():

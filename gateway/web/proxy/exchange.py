@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.errors import Code, Outage
 from gateway.web.proxy.event_stream import EventStream, is_event_stream, takes_comments
+from gateway.web.proxy.route import body_too_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gateway.errors import Refusal
     from gateway.web.proxy.connection import AnswerHead, Headers, UpstreamConnection
     from gateway.web.proxy.forwarder import Forwarding
     from gateway.web.proxy.live import Live
@@ -55,7 +57,7 @@ class Client(Protocol):
     def ended(self, trailers: Headers) -> None:
         """Its end."""
 
-    def refused(self, outage: Outage) -> None:
+    def refused(self, error: Outage | Refusal) -> None:
         """There is no answer, and nothing was written of one."""
 
     def cut(self) -> None:
@@ -75,6 +77,7 @@ class Exchange:
         self._head = forwarding.head
         self._is_head = forwarding.method == b"HEAD"
         self._has_body = forwarding.has_body
+        self._body_left = forwarding.route.max_body
         self._chunked = forwarding.chunked
         self._repeatable = forwarding.method in _REPEATABLE and not forwarding.has_body
         self._connection: UpstreamConnection | None = None
@@ -94,6 +97,11 @@ class Exchange:
 
     def write(self, chunk: bytes) -> None:
         """Some of the request's body."""
+        if self._body_left is not None:
+            self._body_left -= len(chunk)
+            if self._body_left < 0:
+                self._refuse_body()
+                return
         if self._chunked:
             chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
         self._send(chunk)
@@ -184,6 +192,20 @@ class Exchange:
         """The identity would be refused now: its stream ends here, and whoever reconnects hears why."""
         self.abandon()
         self._client.cut()
+
+    def _refuse_body(self) -> None:
+        """The body is larger than the route takes; only of a chunked one that is not known before it comes.
+
+        The upstream hears of no end of it.
+        """
+        if self._over:
+            return
+        answering = self._connection is not None and self._connection.answering
+        self.abandon()
+        if answering:
+            self._client.cut()
+        else:
+            self._client.refused(body_too_large(self._forwarding.route))
 
     def _close(self) -> None:
         self._over = True

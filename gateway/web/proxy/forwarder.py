@@ -13,7 +13,7 @@ from msgspec import Struct
 from gateway.errors import Code, Outage, Refusal
 from gateway.web.authentication import Authenticated
 from gateway.web.limits.overload import Overload
-from gateway.web.proxy.route import Access, Route
+from gateway.web.proxy.route import Access, Route, body_too_large
 from gateway.web.proxy.target import check_path
 from gateway.web.proxy.upstreams import Upstreams
 from gateway.web.standing import Standing
@@ -214,6 +214,8 @@ class Forwarder:
 
     def _forwarding(self, request: Request, route: Route, admitted: Admitted, peer: Peer) -> Forwarding:
         passing = self.heads.passing(request.headers, keeps_token=route.keeps_token, cookie=route.cookie)
+        if route.max_body is not None and (passing.length or 0) > route.max_body:
+            raise body_too_large(route)
         framing = b""
         if passing.chunked:
             framing = b"transfer-encoding: chunked\r\n"

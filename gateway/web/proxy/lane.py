@@ -16,7 +16,7 @@ from gateway.web.transport import Answer
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from gateway.errors import Outage
+    from gateway.errors import Outage, Refusal
     from gateway.web.protocol import StrictProtocol
     from gateway.web.proxy.connection import AnswerHead, Headers
     from gateway.web.proxy.forwarder import Forwarder, Forwarding
@@ -170,9 +170,9 @@ class ForwardCycle:
             self._write(b"")
         self._done()
 
-    def refused(self, outage: Outage) -> None:
+    def refused(self, error: Outage | Refusal) -> None:
         """See `Client`."""
-        self._answer(self._forwarder.problems.answer(outage))
+        self._answer(self._forwarder.problems.answer(error))
 
     def cut(self) -> None:
         """See `Client`."""

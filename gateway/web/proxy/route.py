@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from gateway.errors import Code, Refusal
 from gateway.identity.platforms import Platform
 from gateway.web.proxy.upstreams import Upstreams
 
@@ -44,6 +45,14 @@ class Route(Struct, frozen=True, kw_only=True):
 
     audience: str | None = None
     """The `aud` of the assertions that the upstream gets; None where it gets none."""
+
+    max_body: int | None = None
+    """How many bytes a request's body may have; None is without end."""
+
+
+def body_too_large(route: Route) -> Refusal:
+    """413: a body past the route's bound."""
+    return Refusal(Code.PAYLOAD_TOO_LARGE, f"the body takes more than {route.max_body} bytes")
 
 
 class Routes:
