@@ -38,7 +38,10 @@ _CONNECTION = frozenset(
 """Fields of one connection (RFC 9110 section 7.6.1)."""
 
 _REWRITTEN = frozenset({b"host", b"content-length", b"expect", b"forwarded", b"x-request-id"})
-"""What a request may say of itself, and we say in its place. `Expect` is answered here."""
+"""What a request may say of itself, and we say in its place. `Expect` is answered here.
+
+`Via` goes on as it is and none is added, as with nginx, HAProxy and Envoy: servers switch compression off for it.
+"""
 
 _ORIGINS = frozenset(
     {
