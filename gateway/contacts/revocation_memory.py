@@ -128,6 +128,7 @@ class Revocations:
         for known in self._workspaces.values():
             known.loaded = -1  # whoever still holds it is told of no change
         self._workspaces.clear()
+        self._loading = asyncio.Lock()  # one that was waited for belongs to its loop; the next life may have another
 
     def of(self, workspace: str) -> Heard:
         """What is known of a workspace."""

@@ -13,7 +13,14 @@ import pytest
 
 from gateway.contacts.database.stores import store_for
 from gateway.contacts.resolver import ResolutionPolicy, Resolver
-from gateway.contacts.revocation import Revocation, RevocationKind, contact_revocations, keep_revocations, token_digest
+from gateway.contacts.revocation import (
+    REVOCATIONS,
+    Revocation,
+    RevocationKind,
+    contact_revocations,
+    keep_revocations,
+    token_digest,
+)
 from gateway.contacts.revoking import Revoker, lifetimes_of
 from gateway.errors import Code, Refusal
 from gateway.identity.claims import ClaimPolicy
@@ -303,3 +310,20 @@ async def test_a_logout_outlasts_what_an_operator_lifts(store: ContactStore, kin
     assert await gate.verdict(other) is None
     assert await gate.verdict(token) is Code.TOKEN_REVOKED
     assert len(await store.revocations_since(WORKSPACE, 0, limit=10)) == 1
+
+
+def test_an_application_that_starts_again_in_another_loop(postgres_database: str) -> None:
+    """A mounted gateway lives as often as its application does: people who come at once are judged in each life."""
+    made = store_for(postgres_database)
+    asyncio.run(made.migrate())
+    gate = Gate(made)
+
+    async def life() -> None:
+        await gate.authenticator.open()
+        gate.authenticator._revocations.hear(WORKSPACE, REVOCATIONS)
+        tokens = [gate.token(user_id=f"u-{number}") for number in range(8)]
+        assert set(await asyncio.gather(*map(gate.verdict, tokens))) == {None}
+        await gate.authenticator.close()
+
+    for _ in range(2):
+        asyncio.run(life())
