@@ -60,6 +60,7 @@ from gateway.web.limits.budgets import Budgets
 from gateway.web.limits.client_limits import ClientAddresses, ClientLimits
 from gateway.web.limits.connections import Connections
 from gateway.web.limits.overload import Overload
+from gateway.web.limits.shared_slots import SharedSlots
 from gateway.web.logout import Logout
 from gateway.web.messenger import Login, Me
 from gateway.web.problems import Problems
@@ -70,7 +71,6 @@ from gateway.web.well_known import WellKnown
 
 if TYPE_CHECKING:
     from gateway.contacts.store import ContactStore
-    from gateway.web.limits.shared_slots import SharedSlots
 
 
 class AdminPart(Protocol):
@@ -104,7 +104,8 @@ class Gateway:
     """
 
     def __init__(self, settings: Settings, slots: SharedSlots | None = None) -> None:
-        self.budgets = Budgets(slots)
+        self.slots = slots or SharedSlots()
+        self.budgets = Budgets(self.slots)
         self.store = store_for(settings.store.url)
         self.problems = Problems(os.urandom)
         self.overload = Overload(self.problems)
@@ -194,7 +195,7 @@ class Gateway:
             limits=limits,
             addresses=addresses,
             public=public if forwarder is None else ForwardingApp(public, forwarder),
-            admin=create_admin_app(settings, authenticator, self.health),
+            admin=create_admin_app(settings, authenticator, self.health, self.slots),
         )
 
 
@@ -246,7 +247,9 @@ def create_public_app(health: Health, well_known: WellKnown, problems: Problems)
     return _exact(Starlette(routes=[*health.routes(), *well_known.routes()], exception_handlers=handlers))
 
 
-def create_admin_app(settings: Settings, authenticator: Authenticator, health: Health) -> ASGIApp:
+def create_admin_app(
+    settings: Settings, authenticator: Authenticator, health: Health, slots: SharedSlots | None = None
+) -> ASGIApp:
     """The admin listener: health, and the Contacts API behind access tokens."""
     rules = {app_id: id_rules(settings, app_id) for app_id in settings.workspaces}
     store = authenticator.store
@@ -269,7 +272,7 @@ def create_admin_app(settings: Settings, authenticator: Authenticator, health: H
     ]
     routes = [route for part in parts for route in part.routes()]
     protected = _exact(Starlette(routes=routes, exception_handlers=HANDLERS))
-    limits = RateLimits(settings.admin.requests_per_minute, time.time)
+    limits = RateLimits(settings.admin.requests_per_minute, time.time, slots)
     guarded = Mount("/", protected, middleware=[Middleware(AccessTokenMiddleware, store=store, limits=limits)])
     return _exact(Starlette(routes=[*health.admin_routes(), guarded], exception_handlers=HANDLERS))
 

@@ -85,7 +85,7 @@ class PublicSettings(Table):
 class AdminSettings(Table):
     """`[admin]`: the listener for operators and their programs.
 
-    `requests_per_minute` is the budget of each access token in each worker, spent in slices of ten seconds.
+    `requests_per_minute` is the budget of each access token, spent in slices of ten seconds.
     """
 
     bind: Bind = "127.0.0.1:8081"

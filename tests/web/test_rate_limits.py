@@ -38,6 +38,18 @@ def test_a_slice_is_spent_request_by_request() -> None:
     assert limits.take("one").remaining == 1665
 
 
+def test_workers_spend_one_budget(tmp_path: Path) -> None:
+    """Two workers, a connection for each request: 20 in ten seconds are 20, whoever answers."""
+    with running_gateway(tmp_path, workers=2, requests_per_minute=120) as server:
+        while True:
+            token = access_token(server, *Scope)
+            replies = [server.admin("GET", "/contacts/1", token=token) for _ in range(30)]
+            if len({left(reply)[2] for reply in replies}) == 1:
+                break
+        assert [reply.status for reply in replies] == [404] * 20 + [429] * 10
+        assert [left(reply)[1] for reply in replies] == [*range(19, -1, -1), *[0] * 10]
+
+
 def test_every_answer_says_what_is_left(server: Server) -> None:
     """Success, every kind of refusal, an unknown address and a missing credential."""
     replies = [

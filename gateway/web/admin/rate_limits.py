@@ -1,6 +1,6 @@
 """How many requests an access token has: Intercom's budget a minute, spent in slices of ten seconds (facts: 2.11).
 
-Each process counts for itself: with several workers, a token that reaches all of them has that many budgets. The budget
+All workers of a gateway count together, in the memory that they share (`web/limits/shared_slots.py`). The budget
 protects the gateway from a program that runs wild; it is nothing that has to be counted to the last request.
 """
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from gateway.web.admin.errors import AdminError
+from gateway.web.limits.shared_slots import SharedSlots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from starlette.types import Message, Send
 
 SLICE_SECONDS = 10
+_COUNT_BITS = 20
+_COUNT = (1 << _COUNT_BITS) - 1
+_SLICE = (1 << 24) - 1
 
 
 class Allowance(Struct, frozen=True):
@@ -44,23 +48,24 @@ class Allowance(Struct, frozen=True):
 
 
 class RateLimits:
-    """The counters of one process; `clock` gives seconds."""
+    """The counters of one gateway, in all the processes that share its `slots`; `clock` gives seconds.
 
-    def __init__(self, requests_per_minute: int, clock: Callable[[], float]) -> None:
+    A number is the slice, and how much of it was spent: one slot of 44 bits.
+    """
+
+    def __init__(self, requests_per_minute: int, clock: Callable[[], float], slots: SharedSlots | None = None) -> None:
         self._limit = max(1, requests_per_minute * SLICE_SECONDS // 60)
         self._clock = clock
-        self._slice = 0
-        self._spent: dict[str | None, int] = {}
+        self._slots = slots or SharedSlots(1 << 10)
 
     def take(self, token_id: str | None) -> Allowance:
         """Count a request of an access token; those that brought none that stands share a counter, None."""
         now = self._clock()
         current = int(now) // SLICE_SECONDS
-        if current != self._slice:
-            self._slice = current
-            self._spent.clear()
-        spent = self._spent.get(token_id, 0) + 1
-        self._spent[token_id] = spent
+        index, mark, number = self._slots.find(f"token {token_id}")
+        spent = number & _COUNT if number >> _COUNT_BITS == current & _SLICE else 0
+        spent = min(spent + 1, _COUNT)
+        self._slots.put(index, mark, (current & _SLICE) << _COUNT_BITS | spent)
         reset = (current + 1) * SLICE_SECONDS
         remaining = max(0, self._limit - spent)
         return Allowance(self._limit, remaining, reset, spent <= self._limit, max(1, reset - int(now)))
