@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,15 +13,15 @@ from gateway.cli.configuration import settings_for, workspace_of
 from gateway.cli.output import WRONG_USE, CommandFailed, checked_text, moment
 from gateway.identity.jose import ALGORITHMS
 from gateway.identity.platforms import Platform
-from gateway.settings import ASSERTION_KEYS, is_name
+from gateway.settings import ASSERTION_KEYS, is_name, place
 from gateway.trust import claim_policy
 from gateway.web.assertion import LEEWAY, LIFETIME
 from keys.jwk import HMAC
-from keys.keyring import load_keyring
+from keys.keyring import Keyring, load_keyring
 
 if TYPE_CHECKING:
     from gateway.settings import AssertionSettings, IssuerSettings
-    from keys.keyring import Keyring, KeyringEntry
+    from keys.keyring import KeyringEntry
 
 IssuerName = Annotated[
     str, typer.Argument(metavar="ISSUER", help=f"The issuer, by name; {ASSERTION_KEYS}: the keys of our assertions.")
@@ -111,6 +112,27 @@ def _tokens_live(issuer: IssuerSettings) -> int | None:
     if policy.max_lifetime is None or not policy.require_exp:
         return None
     return int(policy.max_lifetime + policy.leeway)
+
+
+def foreign_secrets(config: Path | None, app_id: str | None) -> dict[bytes, str]:
+    """The secrets of every workspace but this one, by their SHA-256: where each stands.
+
+    None of them may come into this one: a Messenger token names no workspace (`gateway/trust.py`, B21).
+    """
+    found: dict[bytes, str] = {}
+    for name, workspace in settings_for(config).workspaces.items():
+        for index, issuer in enumerate(workspace.issuers):
+            if name != app_id:
+                at = place(("workspaces", name, "issuers", index))
+                found |= {hashlib.sha256(text.encode()).digest(): at for text in _secrets(issuer)}
+    return found
+
+
+def _secrets(issuer: IssuerSettings) -> list[str]:
+    if issuer.keyring is None:
+        return [secret.text() for secret in issuer.secrets]
+    keyring = load_keyring(issuer.keyring) if issuer.keyring.exists() else Keyring()
+    return [entry.material for entry in keyring.keys if entry.is_secret]
 
 
 def checked_id(kid: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.commands import AsJson, Config, Workspace, examples
-from gateway.cli.keyrings import IssuerName, KeyId, Platforms, checked_id, own_issuer, plain_key
+from gateway.cli.keyrings import IssuerName, KeyId, Platforms, checked_id, foreign_secrets, own_issuer, plain_key
 from gateway.cli.output import WRONG_USE, CommandFailed, say, say_json
 from keys.errors import KeyMaterialError
 from keys.jwk import signing_key_from_pem
@@ -19,6 +20,8 @@ from keys.rotation import PUBLISH_AHEAD, added, new_entry, rotated
 from keys.secrets import looks_like_public_key
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from keys.keyring import Keyring
 
 EXAMPLES = examples(
@@ -52,10 +55,12 @@ def import_keys(  # noqa: PLR0913, PLR0917 - a parameter per option
         raise CommandFailed("an id is for one secret" if secrets else "nothing to import", exit_code=WRONG_USE)
     algorithm = own.algorithms[0] if own.is_symmetric else _suiting(secrets[0], own.algorithms)
     now = int(time.time())
+    foreign = foreign_secrets(config, own.workspace) if own.is_symmetric else {}
 
     def change(keyring: Keyring) -> Keyring:
         for number, material in enumerate(secrets, 1):
             try:
+                _check_foreign(material, foreign)
                 entry = new_entry(
                     keyring, algorithm, material, now, kid=checked_id(kid), platforms=tuple(platform or ())
                 )
@@ -80,6 +85,12 @@ def import_keys(  # noqa: PLR0913, PLR0917 - a parameter per option
         )
         return
     say(*(f"took {entry.kid} ({entry.alg}) into {own.path}" for entry in taken))
+
+
+def _check_foreign(material: str, foreign: Mapping[bytes, str]) -> None:
+    at = foreign.get(hashlib.sha256(material.encode()).digest())
+    if at is not None:
+        raise KeyMaterialError(f"it is a secret of {at}: a token of one workspace would be good in the other")
 
 
 def _read(file: str) -> str:

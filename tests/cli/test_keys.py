@@ -451,6 +451,19 @@ class TestImport:
         failed("import", "messenger", *arguments, code=code, stdin=text)
         assert not Path("secrets/messenger.json").exists()
 
+    @pytest.mark.parametrize("place", ["keyring", "secrets"])
+    def test_b21_another_workspaces_secret(self, configured: Path, place: str) -> None:
+        """A running gateway takes a keyring up at once, so what a start would refuse never comes into one."""
+        write_private(configured / "theirs", OTHER.encode())
+        theirs = {"keyring": 'keyring = "theirs.json"', "secrets": 'secrets = [{ id = "x", secret_file = "theirs" }]'}
+        issuer = f'[[workspaces.globex.issuers]]\nname = "chat"\nprofile = "intercom"\n{theirs[place]}\n'
+        (configured / "gateway.toml").write_text(f"{ISSUERS}\n[workspaces.globex]\n{issuer}")
+        if place == "keyring":
+            done("import", "chat", "--workspace", "globex", stdin=OTHER)
+        told = failed("import", "messenger", "--workspace", "acme", stdin=f"{SECRET}\n{OTHER}\n")
+        assert told.startswith("secret 2: it is a secret of workspaces.globex.issuers[0]")
+        assert not (configured / "secrets/messenger.json").exists()
+
     def test_a_private_key(self, configured: Path) -> None:
         """The first signs at once; one beside a key that signs follows it as in a rotation."""
         (configured / "a.pem").write_bytes(generate_signing_key("RS256").private_pem())
