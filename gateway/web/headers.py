@@ -1,7 +1,8 @@
 """Identity headers: which they are, how they are written, and how a client's copies are removed.
 
-A client's copy is removed in every spelling that some server would read as the same name: case, `-` for `_` for `.`,
-duplicates, and whatever `Connection` nominates (advisories B01, B02; facts: peers 0.9). Values are printable ASCII:
+A client's copy is removed in every spelling that some server would read as the same name: case, `-` for `_` for `.`
+and for every other character that is no letter and no digit, duplicates, and whatever `Connection` nominates
+(advisories B01, B02; facts: peers 0.9). Values are printable ASCII:
 all else, and `%` itself, is percent-encoded as UTF-8, so that decoding is one rule and no two values look alike.
 """
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 IDENTITY_ERROR = "X-Identity-Error"
 IDENTITY_ASSERTION = "X-Identity-Assertion"
 _SAFE = "".join(chr(byte) for byte in range(0x20, 0x7F) if byte != 0x25)
-_ONE_SPELLING = bytes.maketrans(b"_.", b"--")
+_ONE_SPELLING = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
+"""What some server makes of a name: CGI, and with it WSGI and PHP, know letters, digits and one character for the rest
+of what a name may hold (RFC 9110 section 5.6.2; RFC 3875 section 4.1.18)."""
 
 
 class HeaderNames(Struct, frozen=True):
@@ -92,5 +95,5 @@ def encoded(value: str) -> bytes:
 
 
 def one_spelling(name: bytes) -> bytes:
-    """A name as some server would read it: in lower case, `_` and `.` as `-`."""
+    """A name as some server would read it: in lower case, and `-` for whatever is no letter and no digit."""
     return name.strip().lower().translate(_ONE_SPELLING)

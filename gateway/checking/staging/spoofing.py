@@ -96,7 +96,7 @@ def _spoof(echo: Site, headers: Sequence[tuple[str, str]], token: str | None) ->
 
 def _spellings(names: Sequence[str]) -> Iterator[list[tuple[str, str]]]:
     """One request's headers each: every name in one spelling, and at last each of them twice."""
-    for spell in (str, str.lower, str.upper, _underscored, _dotted, _mixed):
+    for spell in (str, str.lower, str.upper, _underscored, _dotted, _mixed, _aliased):
         yield [(spell(name), _marker()) for name in names]
     yield [(name, _marker()) for name in names for _ in range(2)]
 
@@ -107,6 +107,10 @@ def _underscored(name: str) -> str:
 
 def _dotted(name: str) -> str:
     return name.replace("-", ".")
+
+
+def _aliased(name: str) -> str:
+    return name.replace("-", "~")  # as good as any of those that CGI reads as an underscore
 
 
 def _mixed(name: str) -> str:

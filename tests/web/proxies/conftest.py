@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 RESERVED = [name.lower() for name in reserved_names(HeaderNames())]
 DARK = "https://dark.example"
+ALIASES = "-----___...!#$%&'*+^`|~"
+"""What a dash may be spelled as in a name, for the back ends that read all of these alike."""
+
 Pairs = list[tuple[str, str]]
 
 
@@ -91,7 +94,7 @@ def spellings(rng: random.Random, count: int) -> Pairs:
     for _ in range(count):
         name = rng.choice(RESERVED)
         spelled = "".join(
-            rng.choice("--_.") if letter == "-" else rng.choice([letter.lower(), letter.upper()]) for letter in name
+            rng.choice(ALIASES) if letter == "-" else rng.choice([letter.lower(), letter.upper()]) for letter in name
         )
         pairs += [(spelled, "spoofed")] * (2 if rng.random() < 1 / 8 else 1)
     return pairs
