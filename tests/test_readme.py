@@ -97,10 +97,10 @@ def test_every_block_is_tested() -> None:
     languages = re.findall(r"^```(\w*)$", README, re.MULTILINE)
     assert sorted(filter(None, languages)) == [
         *["console"] * 11,
-        *("go", "java", "javascript", "json", "nginx", "php"),
-        *["python"] * 4,
+        *("go", "java", "javascript", "javascript", "json", "nginx", "php"),
+        *["python"] * 5,
         "ruby",
-        *["toml"] * 2,
+        *["toml"] * 3,
     ]
 
 
@@ -173,7 +173,7 @@ def test_the_settings_that_are_shown(shell: Path) -> None:
     bash("gateway init --app-id acme")
     with (shell / "gateway.toml").open("a") as configuration:
         configuration.write("\n".join(["", *blocks("toml")]))
-    bash("gateway config check")
+    bash("gateway keys generate assertion", "gateway config check")
 
 
 def _me(token: str) -> str:
