@@ -313,6 +313,7 @@ HEADS: dict[str, bytes] = {
     "a lower-case method": b"get {path} HTTP/1.1\r\nHost: g\r\n",
     "an unknown method": b"GETS {path} HTTP/1.1\r\nHost: g\r\n",
     "no version": b"{method} {path}\r\nHost: g\r\n",
+    "chunks in HTTP/1.0": b"{method} {path} HTTP/1.0\r\nHost: g\r\nTransfer-Encoding: chunked\r\n",
     "HTTP/0.9": b"{method} {path} HTTP/0.9\r\nHost: g\r\n",
     "HTTP/1.2": b"{method} {path} HTTP/1.2\r\nHost: g\r\n",
     "HTTP/2.0": b"{method} {path} HTTP/2.0\r\nHost: g\r\n",
