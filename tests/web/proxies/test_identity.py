@@ -10,12 +10,19 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import jwt
 import pytest
 
-from tests.web.proxies.conftest import bearer, dark_bearer, identity_of, spellings
+from tests.web.asserting import AUDIENCE, ISSUER, assertion_table
+from tests.web.conftest import running_gateway
+from tests.web.proxies.conftest import Proxied, bearer, dark_bearer, identity_of, spellings
+from tests.web.proxies.running import running_proxy
 
 if TYPE_CHECKING:
-    from tests.web.proxies.conftest import Pairs, Proxied
+    from pathlib import Path
+
+    from tests.web.proxies.conftest import Pairs
+    from tests.web.proxies.echo import Echo
 
 SPELLINGS = 1000
 EACH = 10
@@ -150,3 +157,26 @@ def test_path_query_and_body_arrive_as_sent(proxy: Proxied, method: str) -> None
     assert questions.count(b" /auth HTTP/1.") == 1
     assert b"app_id" not in questions
     assert questions.endswith(b"\r\n\r\n")
+
+
+def test_an_assertion_arrives_and_is_ours(kind: str, tmp_path: Path, echo: Echo) -> None:
+    """Where one is configured, each proxy hands on what the published keys verify, and nothing that a client wrote.
+
+    It says of whom it is, so an upstream behind a proxy need not trust the headers beside it.
+    """
+    table = assertion_table(tmp_path, AUDIENCE)
+    with (
+        running_gateway(tmp_path, others=table) as server,
+        running_proxy(kind, tmp_path, gateway=server.port, upstream=echo.port) as port,
+    ):
+        proxied = Proxied(kind, port, server, echo, None)
+        forged = [(name, "a.b.c") for name in ("X-Identity-Assertion", "x_identity_assertion", "X.Identity.Assertion")]
+        found = identity_of(proxied.seen([bearer(server.token("asserted")), *forged]))
+        jwks = server.request("GET", "/.well-known/jwks.json").json()
+        header = jwt.get_unverified_header(found["x-identity-assertion"])
+        (key,) = [jwt.PyJWK(one) for one in jwks["keys"] if one["kid"] == header["kid"]]
+        claims = jwt.decode(found["x-identity-assertion"], key, algorithms=["ES256"], issuer=ISSUER, audience=AUDIENCE)
+        assert claims["sub"] == found["x-contact-id"]
+        assert identity_of(proxied.seen(forged, "/public/page")) == {}
+        # Nor does it let anybody in (B13).
+        assert proxied.ask([bearer(found["x-identity-assertion"])]).status == 401
