@@ -226,7 +226,7 @@ class TestFixed:
         """Whoever adds a top-level setting decides which."""
         standing = folder.files().read()
         fixed, partly = {"workers", "drain_seconds", "store", "keys"}, {"public", "admin"}
-        taken_over = {"log_level", "assertion"}
+        taken_over = {"log_level", "assertion", "limits"}
         assert set(type(standing).model_fields) == {"workspaces"} | taken_over | partly | fixed
         settings, names = with_fixed(standing.model_copy(update=dict.fromkeys(fixed)), standing)
         assert settings == standing
