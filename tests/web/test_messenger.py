@@ -211,7 +211,7 @@ def test_a_token_that_is_refused_says_why(messenger: Messenger) -> None:
 @pytest.mark.parametrize("ending", ["expires", "blocked"])
 def test_b14_the_page_is_told_when_the_session_ends(messenger: Messenger, ending: str) -> None:
     """And forgets what it showed; a socket that stands is no way to go on."""
-    token = messenger.server.token(ending, ttl=15 - 60, iat=int(time.time()) - 120)
+    token = messenger.server.token(ending, ttl=10 - 60, iat=int(time.time()) - 120)
     window = messenger.window()
     log_in(window, token, ending)
     say(window, "what nobody shall read afterwards")

@@ -14,7 +14,7 @@ from gateway.web.proxy import event_stream
 from gateway.web.proxy.connection import AnswerHead
 from gateway.web.proxy.event_stream import EventStream, is_event_stream, takes_comments
 from tests.web.conftest import command
-from tests.web.proxy.conftest import until
+from tests.web.proxy.conftest import CARRIERS, until
 from tests.web.proxy.streaming import (
     ENDINGS,
     GATEWAYS,
@@ -30,10 +30,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(name="streaming", scope="module", params=GATEWAYS)
+@pytest.fixture(name="streaming", scope="module", params=CARRIERS)
 def _streaming(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Streaming]:
-    settings = GATEWAYS[request.param]
-    with streaming_gateway(tmp_path_factory.mktemp("streaming"), **settings) as streaming:
+    with streaming_gateway(tmp_path_factory.mktemp("streams"), lane=CARRIERS[request.param]) as streaming:
+        yield streaming
+
+
+@pytest.fixture(name="everywhere", scope="module", params=GATEWAYS)
+def _everywhere(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Streaming]:
+    """For what one process decides and the other hears."""
+    with streaming_gateway(tmp_path_factory.mktemp("streams-everywhere"), **GATEWAYS[request.param]) as streaming:
         yield streaming
 
 
@@ -77,17 +83,17 @@ def test_a_client_that_leaves_ends_the_upstreams_side(streaming: Streaming) -> N
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_b14_a_stream_ends_with_its_identity(streaming: Streaming, ending: str) -> None:
+def test_b14_a_stream_ends_with_its_identity(everywhere: Streaming, ending: str) -> None:
     """By whatever ends it, in every worker; the cut is one, and whoever reconnects hears why."""
-    streaming.each_streams()
-    token = token_for(streaming.server, ending, "streaming")
+    everywhere.each_streams()
+    token = token_for(everywhere.server, ending, "streaming")
     ends_at = int(time.time()) + 8 - 1
-    streams = [Stream(streaming.server, token) for _ in range(8 if ending != "exp and leeway" else 2)]
+    streams = [Stream(everywhere.server, token) for _ in range(8 if ending != "exp and leeway" else 2)]
     assert [stream.event() for stream in streams] == [b"data: hello"] * len(streams)
-    ENDINGS[ending].does(streaming, token)
+    ENDINGS[ending].does(everywhere, token)
     assert all(stream.is_cut() for stream in streams)
     refusal = ENDINGS[ending].refusal
-    again = streaming.server.request("HEAD" if refusal is None else "GET", "/chat/events", token)
+    again = everywhere.server.request("HEAD" if refusal is None else "GET", "/chat/events", token)
     assert (again.status, refusal and again.code) == (refusal or (200, None))
     if ending == "exp and leeway":
         assert time.time() >= ends_at
