@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATH = "/chat/x"
-CONSTANT = "/constant"
 
 _NGINX = """
 daemon off;
@@ -94,8 +93,14 @@ def envoy_program() -> str | None:
 def upstream(folder: Path) -> Iterator[Running]:
     """What the requests are for: 600 bytes from memory. It runs beside the load, on the second core."""
     body = "x" * 600
-    locations = f'location / {{ return 200 "{body}"; }} location = {CONSTANT} {{ return 204; }}'
-    with _nginx(folder, "upstream", locations, core=1) as running:
+    with _nginx(folder, "upstream", f'location / {{ return 200 "{body}"; }}', core=1) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def constant(folder: Path) -> Iterator[Running]:
+    """What lets everybody pass, and looks at nothing."""
+    with _nginx(folder, "constant", "location / { return 204; }") as running:
         yield running
 
 
@@ -108,7 +113,7 @@ def nginx(folder: Path, to: Running) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
-def nginx_asking(folder: Path, to: Running, answers: Running, *, path: str, core: int) -> Iterator[Running]:
+def nginx_asking(folder: Path, to: Running, answers: Running, *, path: str) -> Iterator[Running]:
     """One nginx before an upstream, with `auth_request` for each request to whoever `answers` at a path."""
     upstreams = _KEPT.format(name="behind", port=to.port) + _KEPT.format(name="answers", port=answers.port)
     locations = f"""
@@ -123,7 +128,7 @@ def nginx_asking(folder: Path, to: Running, answers: Running, *, path: str, core
             proxy_set_header Content-Length ""; {_PASSED}
         }}
     """
-    with _nginx(folder, f"asking-{answers.port}", locations, upstreams, core=core) as running:
+    with _nginx(folder, f"asking-{answers.port}", locations, upstreams) as running:
         yield running
 
 
