@@ -46,6 +46,15 @@ bind = "127.0.0.1:8081"
 url = "sqlite:///var/contacts.db"
 # url_file = "secrets/store-url"           # for postgresql://user:password@host/database
 
+# What one client may take, counted over all workers: so many at once, and as many again in that time. Behind a proxy,
+# name it in public.trusted_proxies first: else everybody has the proxy's address.
+# [limits]
+# per_contact = "120/minute"
+# per_address = "600/minute"               # good and bad requests; IPv6 by its /64
+# per_workspace = "60000/minute"           # proven requests alone
+# connections = 10000                      # of clients, for each worker; half-open ones give way
+# connections_per_address = 500
+
 # A signed word to your application about who it is, beside the headers: X-Identity-Assertion (60 s). Its key is made by
 # `gateway keys generate assertion`; the public half stands in /.well-known/jwks.json.
 # [assertion]
