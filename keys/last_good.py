@@ -27,10 +27,10 @@ _FORWARD = 300
 
 
 class LastGoodSet(Struct, frozen=True):
-    """The file of one set, which says of which one by `digest`: a file that was renamed is nobody's."""
+    """The file of one set, which says of which one by `of`: a file that was renamed is nobody's."""
 
     path: Path
-    digest: str
+    of: str
 
     def read(self, now: float) -> tuple[PublishedSet, float] | None:
         """The set and how many seconds ago its publisher had it; None without a file, `KeyMaterialError` for a bad one.
@@ -44,7 +44,7 @@ class LastGoodSet(Struct, frozen=True):
         except OSError as error:
             raise KeyMaterialError(f"the saved set cannot be read ({error.strerror})") from error
         saved = strict_json(content)
-        if not isinstance(saved, dict) or saved.get("of") != self.digest:
+        if not isinstance(saved, dict) or saved.get("of") != self.of:
             raise KeyMaterialError("the saved set is not the one of this issuer")
         saved_at = saved.get("saved_at")
         if type(saved_at) is not int or not 0 <= saved_at <= now + _FORWARD:
@@ -54,7 +54,7 @@ class LastGoodSet(Struct, frozen=True):
     def write(self, published: PublishedSet, now: float) -> None:
         """Keep a set; raises `OSError`. Only public members are kept, whatever was published."""
         make_private_folder(self.path.parent)
-        content = {"of": self.digest, "saved_at": int(now), "keys": published.jwks}
+        content = {"of": self.of, "saved_at": int(now), "keys": published.jwks}
         write_private(self.path, json.dumps(content, indent=1).encode() + b"\n")
 
 

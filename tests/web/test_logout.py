@@ -156,13 +156,20 @@ def url_of(store: str, request: pytest.FixtureRequest, folder: Path) -> str:
 
 @pytest.mark.parametrize("store", STORES)
 def test_c04_a_logout_stays_in_its_workspace(store: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """Two workspaces that trust one secret, and give one jti: who leaves the one is still in the other."""
-    with gateway_on(store, request, tmp_path, others=other_workspace(tmp_path)) as server:
-        (tmp_path / "other").write_text((tmp_path / "secret").read_text())
-        server.process.send_signal(1)
-        token = server.token("both", jti="same")
-        until(lambda: server.login(token, {"app_id": "other"}).status == 200)
-        assert server.login(token, {"app_id": "acme"}).status == 200
+    """Two workspaces that trust one issuer, and so one token: who leaves the one is still in the other."""
+    login = f"""
+[[workspaces.other.issuers]]
+name = "login"
+issuer = "https://login.acme.example"
+audience = ["messenger"]
+algorithms = ["ES256"]
+user_id_claim = "user_id"
+jwks_file = "{tmp_path / "jwks.json"}"
+"""
+    with gateway_on(store, request, tmp_path, others=other_workspace(tmp_path) + login) as server:
+        token = es256(server, "both", jti="same")
+        for app_id in ("other", "acme"):
+            assert server.login(token, {"app_id": app_id}).status == 200
         assert logout(server, token, {"app_id": "acme"}).status == 200
         assert server.login(token, {"app_id": "acme"}).code == "token_revoked"
         assert server.login(token, {"app_id": "other"}).status == 200
