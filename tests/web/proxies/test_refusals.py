@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import re
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from tests.web.proxies import running
 from tests.web.proxies.conftest import Proxied, bearer, dark_bearer, identity_of
 from tests.web.proxies.recorder import recorded
 from tests.web.proxies.running import running_proxy
+from tests.web.proxy.upstream import saying, scripted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +93,40 @@ def test_a_gateway_that_goes_away_lets_nobody_in(kind: str, tmp_path: Path, echo
         assert server.exit_code() == 0
         before = len(echo.requests)
         assert proxied.ask([bearer(token)]).status == 503
+        assert len(echo.requests) == before
+
+
+def test_a_gateway_that_says_nothing_lets_nobody_in(kind: str, tmp_path: Path, gateway: Server, echo: Echo) -> None:
+    """It accepts and is silent: after some seconds 503, and nothing has arrived."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        running_proxy(kind, tmp_path, gateway=silent.getsockname()[1], upstream=echo.port) as port,
+    ):
+        before = len(echo.requests)
+        assert Proxied(kind, port, gateway, echo, None).ask([bearer(gateway.token("ada"))]).status == 503
+        assert len(echo.requests) == before
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(b"HTTP/1.1 %d X\r\nX-Contact-Id: 1\r\nContent-Length: 0\r\n\r\n" % status for status in (302, 404, 500, 502)),
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\nX-Contact-Id: 1\r\n\r\n",
+        b"X-Contact-Id: 1\r\n\r\n",
+        b"",
+    ],
+)
+def test_what_is_no_answer_of_a_gateway_lets_nobody_in(
+    kind: str, tmp_path: Path, gateway: Server, echo: Echo, answer: bytes
+) -> None:
+    """Something else listens where the gateway should, or it breaks off: whatever is no 200 is a refusal."""
+    with (
+        scripted(saying(answer, close=True)) as other,
+        running_proxy(kind, tmp_path, gateway=other.port, upstream=echo.port) as port,
+    ):
+        before = len(echo.requests)
+        reply = Proxied(kind, port, gateway, echo, None).ask([bearer(gateway.token("ada"))])
+        assert reply.status in {101, 302, 404, 503}  # Envoy hands on all but 5xx, as the answer of whom it asked
         assert len(echo.requests) == before
 
 
