@@ -88,7 +88,7 @@ def write_private(path: Path, content: bytes, owner: tuple[int, int] | None = No
 
 def make_private_folder(folder: Path) -> None:
     """Make a folder that is not there yet for its owner alone, and those around it; raises `OSError`."""
-    for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+    for missing in reversed([one for one in (folder, *folder.parents) if not one.is_dir()]):
         missing.mkdir(mode=0o700, exist_ok=True)  # `parents=True` would let others into the outer ones
 
 
