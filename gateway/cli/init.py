@@ -33,6 +33,7 @@ log_level = "info"       # debug, info, warning, error
 [public]                 # for clients: logins, /auth
 bind = "127.0.0.1:8080"
 default_workspace = "{app_id}"
+# trusted_proxies = ["10.0.0.0/8"]         # whose X-Forwarded-* is believed; nobody's by default
 
 [public.headers]         # the names under which an identity travels to your application
 contact_id = "X-Contact-Id"
@@ -94,6 +95,23 @@ keyring = "secrets/{name}"    # `gateway keys list`, `rotate messenger`, `retire
 # user_id_claim = "sub"
 # email_authoritative = false   # true: an email that it signs is proven, also without email_verified
 # custom_attributes = ["plan"]  # claims that become custom attributes
+
+# Whom nothing proves: on refuses them; report lets them pass as nobody and counts, off lets them pass.
+# [workspaces.{app_id}.enforcement]
+# web = "report"
+
+# The reverse proxy: what lies below a prefix goes to your application. Times in seconds.
+# [[workspaces.{app_id}.routes]]
+# prefix = "/chat/"
+# upstream = "http://127.0.0.1:9000"       # or a list; https with ca_file = "..." for authorities of your own
+# access = "required"                      # optional: without a token as nobody; public: nobody is asked
+# host = "chat.example.com"                # for requests to this host alone
+# cookie = "session"                       # a cookie in which the token may come, as a browser's WebSocket needs
+# keep_token = false                       # true: your application sees the token
+# max_connections = 1024                   # to each upstream from each worker; an event stream holds one
+# connect_timeout = 5
+# first_byte_timeout = 60
+# idle_timeout = 3600
 """
 
 
