@@ -16,7 +16,7 @@ Reading order:
     web/admin/               the Contacts API, one file a noun, and its OpenAPI document
     settings/, trust.py      what can be configured, and whom that makes us trust
     app.py, reloading.py     the wiring; how it follows its configuration without a restart
-    serving.py               the processes
+    serving.py, process.py, supervisor.py    the processes
     checking/                what is looked at in a gateway in staging, and in the installation on this machine
     cli/                     the commands, one file per group
     identity/broken/         what must be refused; testing.py, pytest_plugin.py: for other people's tests
