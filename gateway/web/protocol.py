@@ -21,7 +21,6 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.errors import Code, Outage, Refusal
-from gateway.web.limits.connections import Connections
 from gateway.web.problems import Problems
 from gateway.web.transport import HEADERS_LIMIT, framing_is_doubtful
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+    from gateway.web.limits.connections import Connections
     from gateway.web.transport import Answer
 
 REQUEST_SECONDS = 30.0
@@ -62,8 +62,8 @@ class StrictProtocol(HttpToolsProtocol):
     """One connection of a listener. `_arriving` is false between the end of a request and the begin of the next one."""
 
     problems: ClassVar[Problems] = Problems(os.urandom)
-    room: ClassVar[Connections] = Connections()
-    """The connections of the listener, without an end but where `with_room` sets one."""
+    room: ClassVar[Connections | None] = None
+    """The connections of the listener, where `with_room` bounds them."""
 
     _is_socket = False
     _in_head = True
@@ -89,7 +89,7 @@ class StrictProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
         self._watch = self.loop.call_later(REQUEST_SECONDS, self._check_progress)
-        if not self.room.enter(self, self.client[0] if self.client else None):
+        if self.room is not None and not self.room.enter(self, self.client[0] if self.client else None):
             self._lingers = True  # whatever it sends is not read
             refusal = Outage(Code.OVERLOADED, "too many connections", retry_after=1)
             self.write_answer(self.problems.answer(refusal), keep_alive=False)
@@ -110,7 +110,8 @@ class StrictProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._watch.cancel()
-        self.room.leave(self)
+        if self.room is not None:
+            self.room.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -257,7 +258,8 @@ class StrictProtocol(HttpToolsProtocol):
         super().handle_websocket_upgrade()
         sockets: Any = self.transport.get_protocol()
         self._is_socket = True
-        sockets.ended = partial(self.room.leave, self)
+        if self.room is not None:
+            sockets.ended = partial(self.room.leave, self)
         if not sockets.handshake_initiated and not self.transport.is_closing():
             # Another method, more than 128 fields, a line longer than 8 KiB: uvicorn would say nothing, and wait.
             refusal = Refusal(Code.REQUEST_INVALID, "not the handshake of a WebSocket")
