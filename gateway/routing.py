@@ -79,6 +79,7 @@ def create_routes(settings: Settings, pools: UpstreamPools, audience: str | None
                     host=None if route.host is None else route.host.encode(),
                     cookie=None if route.cookie is None else route.cookie.encode(),
                     platform=route.platform,
+                    origins=frozenset(origin.encode() for origin in route.origins),
                     keeps_token=route.keep_token,
                     audience=route.audience or audience,
                     max_body=route.max_body,

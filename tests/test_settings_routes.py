@@ -19,6 +19,7 @@ PLACE = "workspaces.acme.routes[0]"
 PREFIX = "not a path in its one spelling, such as /chat/"
 URL = "an upstream is http://host:port or https://host:port, without a path"
 HOST = "a host name in lower case, without a port"
+ORIGIN = "an origin is https://host or https://host:port in lower case, without a path"
 COOKIE = "a cookie's name has letters, digits, dashes, dots and underscores"
 
 REFUSED = [
@@ -55,6 +56,10 @@ REFUSED = [
         for host in ("A.example", "a.example:80", "a.example.", "a_b", "", "*.a")
     ],
     *[({"cookie": f'"{name}"'}, f"cookie: {COOKIE}") for name in ("", "a b", "a=b", "a;b", "\u00e4", "a" * 65)],
+    *[
+        ({"cookie": '"session"', "origins": f'"{origin}"'}, f"origins[0]: {ORIGIN}")
+        for origin in ("a.example", "https://A.example", "https://a.example/", "https://a/b", "*", "null", "ftp://a")
+    ],
     ({"access": '"public"', "cookie": '"session"'}, "cookie: a public route looks at no token"),
     ({"access": '"none"'}, "access: Input should be 'required', 'optional' or 'public'"),
     ({"platform": '"tv"'}, "platform: Input should be 'web', 'ios' or 'android'"),

@@ -107,6 +107,7 @@ keyring = "secrets/{name}"    # `gateway keys list`, `rotate messenger`, `retire
 # access = "required"                      # optional: without a token as nobody; public: nobody is asked
 # host = "chat.example.com"                # for requests to this host alone
 # cookie = "session"                       # a cookie in which the token may come, as a browser's WebSocket needs
+# origins = ["https://www.example.com"]    # other sites whose pages may open a WebSocket with that cookie
 # keep_token = false                       # true: your application sees the token
 # max_connections = 1024                   # to each upstream from each worker; an event stream holds one
 # connect_timeout = 5

@@ -49,6 +49,13 @@ def _network(value: object) -> object:
         raise ValueError("not an address or a network, such as 10.0.0.0/8") from None
 
 
+def _origin(value: str) -> str:
+    if not re.fullmatch(r"https?://[a-z0-9.:\[\]-]{1,253}", value):
+        raise ValueError("an origin is https://host or https://host:port in lower case, without a path")
+    return value
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 UpstreamUrl = Annotated[str, AfterValidator(_url)]
 Network = Annotated[str, BeforeValidator(_network)]
@@ -63,6 +70,7 @@ class RouteSettings(Table):
     upstream: Annotated[tuple[UpstreamUrl, ...], BeforeValidator(one_is_a_list)]
     access: Access = Access.REQUIRED
     cookie: str | None = None
+    origins: Annotated[tuple[Origin, ...], BeforeValidator(one_is_a_list)] = ()
     platform: Platform | None = None
     keep_token: bool = False
     audience: Text | None = None

@@ -129,6 +129,7 @@ class Forwarder:
             route = self.route(request)
             if route is None:
                 return self.problems.nothing_here()
+            _check_origin(request, route)
             admitted = await self.admit(request, route, *tokens)
             ours = self._ours(admitted, route)
             passing = self.heads.passing(request.headers, keeps_token=route.keeps_token, cookie=route.cookie)
@@ -233,6 +234,19 @@ class Forwarder:
         )
         has_body = passing.chunked or bool(passing.length)
         return Forwarding(route.upstreams, request.method, head, has_body, passing.chunked, route, admitted)
+
+
+def _check_origin(request: Request, route: Route) -> None:
+    """Refuse a socket that another site's page opens with its visitor's cookie (RFC 6455 section 10.2).
+
+    A browser sends the cookie whoever asks, and no rule of its own keeps the page from reading what comes back. It
+    always says `Origin`; what says none is no browser, and has the cookie from where it could have had the token.
+    """
+    origin = _field(request.headers, b"origin").lower()
+    if not origin or not _cookies(request.headers, route.cookie) or origin in route.origins:
+        return
+    if origin.partition(b"://")[2] != _field(request.headers, b"host").lower():
+        raise Refusal(Code.REQUEST_INVALID, "a socket with a cookie, opened by another site", field="origin")
 
 
 def _is_bearer(subprotocol: bytes) -> bool:

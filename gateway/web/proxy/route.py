@@ -38,6 +38,8 @@ class Route(Struct, frozen=True, kw_only=True):
     host: bytes | None = None
     cookie: bytes | None = None
     """The cookie in which a token may come as well."""
+    origins: frozenset[bytes] = frozenset()
+    """Other sites, in lower case, whose pages may open sockets with that cookie."""
     platform: Platform | None = None
     """Whose requests come here, for the secrets and the enforcement of that platform."""
     keeps_token: bool = False

@@ -228,6 +228,7 @@ prefix = "{prefix.replace("/", f"/{access}", 1)}"
 upstream = "{url}"
 access = "{access.rstrip("-") or "required"}"
 {'cookie = "session"' if access != "public-" else ""}
+{'origins = "https://friend.example"' if access != "public-" else ""}
 """
         for prefix, url in kinds.items()
         for access in ("", "optional-", "public-")

@@ -233,6 +233,27 @@ def test_b08_two_different_tokens_are_refused(streaming: Streaming) -> None:
         assert (response.status_code, b"credentials_conflict" in response.body) == (400, True)
 
 
+def test_c10_another_sites_page_opens_no_socket_with_its_visitors_cookie(streaming: Streaming) -> None:
+    """RFC 6455 section 10.2: a cookie comes along whoever asks, so `Origin` must be ours, or one that is named."""
+    token = streaming.server.token("visitor")
+    host = f"127.0.0.1:{streaming.server.port}"
+    cookie = {"Cookie": f"session={token}"}
+    for origin in ("https://evil.example", f"http://{host}.evil.example", "http://127.0.0.1", "null", host, "https://"):
+        response = refused(streaming, None, headers={**cookie, "Origin": origin})
+        assert (response.status_code, b'"field":"origin"' in response.body) == (400, True), origin
+        response = refused(streaming, token, headers={**cookie, "Origin": origin})
+        assert response.status_code == 400
+    assert streaming.sockets.opened.empty()
+    for origin in (f"http://{host}", f"HTTPS://{host}", "https://friend.example"):
+        with streaming.socket(None, headers={**cookie, "Origin": origin}) as client:
+            client.send("mine")
+            assert client.recv(timeout=PATIENCE) == "mine"
+    # What no browser adds by itself proves who asks, whatever the page.
+    with streaming.socket(token, headers={"Origin": "https://evil.example"}) as client:
+        client.send("mine")
+        assert client.recv(timeout=PATIENCE) == "mine"
+
+
 def test_subprotocols_are_the_upstreams_choice(streaming: Streaming) -> None:
     """Its choice reaches the client; `identity` is ours, and chosen only where it chose none."""
     token = streaming.server.token("chooser")
