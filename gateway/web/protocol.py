@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.errors import Code, Outage, Refusal
 from gateway.web.problems import Problems
-from gateway.web.transport import HEADERS_LIMIT, framing_is_doubtful
+from gateway.web.transport import BODY_LIMIT, HEADERS_LIMIT, framing_is_doubtful
 
 if TYPE_CHECKING:
     import asyncio
@@ -101,7 +101,8 @@ class StrictProtocol(HttpToolsProtocol):
         if idle:
             cycle: RequestResponseCycle | None = self.cycle
             return cycle is None or cycle.response_complete
-        return self._arriving and self._requests <= 1 and self.progress < LEAST_BYTES
+        # A body that is larger than our own addresses take is an upload; one that stays below, and is old, is slow.
+        return self._arriving and self._requests <= 1 and self.progress <= BODY_LIMIT
 
     def give_way(self) -> None:
         """See `Connection`."""

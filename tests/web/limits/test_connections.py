@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 HALF_OPEN = b"POST /messenger/login HTTP/1.1\r\nHost: g\r\nX: "
 HALF_A_BODY = b"POST /messenger/login HTTP/1.1\r\nHost: g\r\nContent-Length: 60000\r\n\r\n{"
+MOST_OF_A_BODY = HALF_A_BODY + b" " * 50_000
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n"
 
 
@@ -133,7 +134,11 @@ def healthy(connection: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("lane", [True, False])
-@pytest.mark.parametrize("begun", [b"", HALF_OPEN, HALF_A_BODY])
+@pytest.mark.parametrize(
+    "begun",
+    [b"", HALF_OPEN, HALF_A_BODY, MOST_OF_A_BODY],
+    ids=["silent", "half a head", "half a body", "most of a body"],
+)
 def test_r27_half_open_connections_keep_no_login_out(tmp_path: Path, lane: bool, begun: bytes) -> None:
     """400 that say nothing, half a head or half a body, where there may be 100: each login among them is answered."""
     with running_gateway(tmp_path, lane=lane, others="[limits]\nconnections = 100\n") as server:
