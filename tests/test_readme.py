@@ -96,11 +96,13 @@ def test_every_block_is_tested() -> None:
     """A block of a new kind, or one more of an old kind, needs a test here."""
     languages = re.findall(r"^```(\w*)$", README, re.MULTILINE)
     assert sorted(filter(None, languages)) == [
+        "caddy",
         *["console"] * 11,
-        *("go", "java", "javascript", "javascript", "json", "nginx", "php"),
+        *("go", "haproxy", "java", "javascript", "javascript", "json", "lua", "nginx", "php"),
         *["python"] * 5,
         "ruby",
         *["toml"] * 4,
+        *["yaml"] * 2,
     ]
 
 

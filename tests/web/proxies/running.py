@@ -18,8 +18,7 @@ from tests.web.conftest import free_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-HERE = Path(__file__).parent
-README = HERE.parents[2] / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 
 _NGINX = """
 {user}
@@ -53,14 +52,10 @@ defaults
 
 
 def block_of(language: str) -> str:
-    """The block of a language in the README; what is to stand there next may stand beside this file until then.
-
-    Of several in YAML it is Envoy's.
-    """
-    for file in filter(Path.exists, (HERE / "blocks.md", README)):
-        for block in re.findall(rf"^```{language}\n(.*?)^```$", file.read_text(), re.MULTILINE | re.DOTALL):
-            if language != "yaml" or "ext_authz" in block:
-                return str(block)
+    """The block of a language in the README; of several in YAML it is Envoy's."""
+    for block in re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL):
+        if language != "yaml" or "ext_authz" in block:
+            return str(block)
     raise AssertionError(f"no block of {language}")
 
 

@@ -7,13 +7,11 @@ import re
 import pytest
 
 from gateway.web.headers import HeaderNames, reserved_names
-from tests.web.proxies.running import HERE, README
+from tests.web.proxies.running import README
 
 BLOCKS = [
     (language, block)
-    for file in (HERE / "blocks.md", README)
-    if file.exists()
-    for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", file.read_text(), re.MULTILINE | re.DOTALL)
+    for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
     if language != "toml" and ("127.0.0.1:9000" in block or "port_value: 9000" in block)  # TOML is the gateway's own
 ]
 
