@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -198,7 +199,12 @@ def test_development_mode_follows_its_keyrings_and_ends_with_its_terminal(tmp_pa
             connection.request("GET", "/messenger/me", headers={"Authorization": f"Bearer {token}"})
             return connection.getresponse().status == 200
 
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE) as process:
+    # As a terminal starts it: whoever runs the tests may have been told to outlive his own.
+    as_in_a_terminal = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+    with contextlib.ExitStack() as ending:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, preexec_fn=as_in_a_terminal)  # noqa: PLW1509 - it has no threads to fear
+        ending.enter_context(process)
+        ending.callback(process.kill)
         assert process.stdout is not None
         assert b"Development mode" in process.stdout.readline()
         gateway("keys", "generate", "messenger", "--id", "second")

@@ -22,12 +22,20 @@ def whole(connection: socket.socket, head: bytes) -> bytes:
     lower = begin.lower()
     if b"transfer-encoding: chunked" in lower:
         while not (body.endswith(b"\r\n\r\n") and b"0\r\n" in body):
-            body += connection.recv(65536)
+            body += some(connection)
     elif b"content-length: " in lower:
         length = int(lower.partition(b"content-length: ")[2].partition(b"\r\n")[0])
         while len(body) < length:
-            body += connection.recv(65536)
+            body += some(connection)
     return body
+
+
+def some(connection: socket.socket) -> bytes:
+    """What comes next; `ConnectionError` when nothing does any more."""
+    received = connection.recv(65536)
+    if not received:
+        raise ConnectionError
+    return received
 
 
 def echoing(bodies: list[bytes]) -> Callable[[socket.socket, bytes], None]:
