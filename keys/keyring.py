@@ -1,7 +1,7 @@
 """A keyring: the keys that are ours to sign with, or a messenger's secrets, in one private file.
 
 ```json
-{"version": 3, "keys": [{"kid": "...", "alg": "ES256", "material": "-----BEGIN PRIVATE KEY-----...",
+{"version": 3, "keys": [{"kid": "...", "alg": "ES256", "material": "(PEM, or a secret)",
   "created_at": 1790000000, "signs_from": 1790000600, "signs_until": null, "ends_at": null, "platforms": []}]}
 ```
 

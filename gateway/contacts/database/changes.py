@@ -67,3 +67,22 @@ class Changes:
     def deaf(self) -> None:
         """From now on changes may be missed."""
         self._good_until = 0.0
+
+
+class TellsChanges:
+    """What a store offers of its `Changes`."""
+
+    _changes: Changes
+
+    @property
+    def hears_changes(self) -> bool:
+        """See `ContactStore.hears_changes`."""
+        return self._changes.heard_of_all
+
+    def subscribe(self, listener: ChangeListener) -> None:
+        """See `ContactStore.subscribe`."""
+        self._changes.subscribe(listener)
+
+    def unsubscribe(self, listener: ChangeListener) -> None:
+        """See `ContactStore.unsubscribe`."""
+        self._changes.unsubscribe(listener)

@@ -12,7 +12,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from gateway.contacts.database.changes import ALL_CHANGED, Changes
+from gateway.contacts.database.changes import ALL_CHANGED, Changes, TellsChanges
 from gateway.contacts.database.postgres_connections import PATIENCE, Connections, Held, RunAgain, own_connection
 from gateway.contacts.database.rows import INTEGER_COLUMNS, check_storable, contact_of
 from gateway.contacts.database.schema.migrations import (
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from gateway.contacts.contact import Contact
     from gateway.contacts.database.rows import Row
-    from gateway.contacts.store import ChangeListener, T, Work
+    from gateway.contacts.store import T, Work
 
 CHANNEL = "gateway_contacts"
 SIGN_OF_LIFE_SECONDS = 0.2
@@ -57,7 +57,7 @@ _AMONG = "= ANY($2::text[])"
 _NOTIFY = f"SELECT pg_notify('{CHANNEL}', payload) FROM unnest($1::text[]) AS payload"  # noqa: S608 - a constant
 
 
-class PostgresStore(SqlReader):
+class PostgresStore(TellsChanges, SqlReader):
     """See `ContactStore`; `url` is a libpq URL, `connections` the most that are held for look-ups and writes."""
 
     embedded = False
@@ -76,19 +76,6 @@ class PostgresStore(SqlReader):
         self._searches = asyncio.Semaphore(max(1, connections // 4))  # the others are left to logins and look-ups
         self._changes = Changes(time.monotonic)
         self._listening: asyncio.Task[None] | None = None
-
-    @property
-    def hears_changes(self) -> bool:
-        """See `ContactStore.hears_changes`."""
-        return self._changes.heard_of_all
-
-    def subscribe(self, listener: ChangeListener) -> None:
-        """See `ContactStore.subscribe`."""
-        self._changes.subscribe(listener)
-
-    def unsubscribe(self, listener: ChangeListener) -> None:
-        """See `ContactStore.unsubscribe`."""
-        self._changes.unsubscribe(listener)
 
     async def open(self) -> None:
         """See `ContactStore.open`; `Outage` when the server cannot be reached."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from gateway.contacts.database.changes import ALL_CHANGED, Changes
+from gateway.contacts.database.changes import ALL_CHANGED, Changes, TellsChanges
 from gateway.contacts.database.group_commit import GroupTransaction, GroupWriter, run_now
 from gateway.contacts.database.rows import contact_of
 from gateway.contacts.database.schema.migrations import check_current
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from gateway.contacts.contact import Contact
     from gateway.contacts.database.rows import Row
-    from gateway.contacts.store import ChangeListener, T, Work
+    from gateway.contacts.store import T, Work
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ _APPEND_CHANGE = "INSERT INTO contact_changes (workspace_id, contact_id) VALUES 
 _TRIM_CHANGES = "DELETE FROM contact_changes WHERE seq <= $1"
 
 
-class SqliteStore(SqlReader):
+class SqliteStore(TellsChanges, SqlReader):
     """See `ContactStore`; `path` is the database file."""
 
     embedded = True
@@ -74,19 +74,6 @@ class SqliteStore(SqlReader):
         self._writer: GroupWriter | None = None
         self._listening: asyncio.Task[None] | None = None
         self._last_change = 0  # in the table of changes; what came later is to be told
-
-    @property
-    def hears_changes(self) -> bool:
-        """See `ContactStore.hears_changes`."""
-        return self._changes.heard_of_all
-
-    def subscribe(self, listener: ChangeListener) -> None:
-        """See `ContactStore.subscribe`."""
-        self._changes.subscribe(listener)
-
-    def unsubscribe(self, listener: ChangeListener) -> None:
-        """See `ContactStore.unsubscribe`."""
-        self._changes.unsubscribe(listener)
 
     async def open(self) -> None:
         """See `ContactStore.open`."""
