@@ -24,7 +24,8 @@ class DecisionCarrier:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Speak ASGI."""
-        if scope["type"] == "http" and framing_is_doubtful(scope["headers"]):
+        declares_body = scope["type"] == "http" and _declares_body(scope)
+        if declares_body and framing_is_doubtful(scope["headers"]):
             # Our own listener has refused it; another server may go on to what it takes for the next request.
             refusal = Refusal(Code.REQUEST_INVALID, "a body whose end is in doubt")
             await send_answer(send, self.decision.problems.answer(refusal), head=scope["method"] == "HEAD", close=True)
@@ -39,7 +40,7 @@ class DecisionCarrier:
             await refuse_socket(await self.decision.decide(question), scope, receive, send)
             return
         body: bytes | None = b""
-        if _declares_body(scope):
+        if declares_body:
             reads = scope["method"] == "POST" and not ending.forward_auth
             body = await (read_body(receive, BODY_LIMIT) if reads else skip_body(receive))
         if body is None:

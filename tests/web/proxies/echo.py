@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import socket
-import threading
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from tests.web.proxies.listening import Listening
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import socket
+    from collections.abc import Iterator
     from io import BufferedReader
 
 Pairs = list[tuple[str, str]]
@@ -34,38 +35,15 @@ class Seen(Struct, frozen=True):
         return [value for each, value in self.headers if each == name]
 
 
-class Echo:
-    """Accepts connections for good, and keeps what it saw in `requests`."""
+class Echo(Listening):
+    """Answers for good, and keeps what it saw in `requests`."""
 
     def __init__(self) -> None:
         self.requests: list[Seen] = []
-        self._connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port: int = self._listener.getsockname()[1]
-        self._threads: list[threading.Thread] = []
-        self._start(self._accept)
+        super().__init__()
 
-    def close(self) -> None:
-        """Accept nobody any more, and wait for the connections to end."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(timeout=10)
-
-    def _start(self, work: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                self._connections += 1
-                self._start(self._talk, connection, self._connections)
-
-    def _talk(self, connection: socket.socket, number: int) -> None:
+    def talk(self, connection: socket.socket, number: int) -> None:
+        """Answer each request with itself."""
         connection.settimeout(60)
         with connection, connection.makefile("rb") as arriving, contextlib.suppress(OSError, ValueError):
             while line := arriving.readline():

@@ -5,23 +5,21 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import threading
 from typing import TYPE_CHECKING
 
+from tests.web.proxies.listening import Listening
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 
-class Recorder:
+class Recorder(Listening):
     """Hands on every byte between its `port` and the gateway's; `asked` is what the proxy sent, by connection."""
 
     def __init__(self, gateway: int) -> None:
         self.asked: list[bytearray] = []
         self._gateway = gateway
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port: int = self._listener.getsockname()[1]
-        self._threads: list[threading.Thread] = []
-        self._start(self._accept)
+        super().__init__()
 
     @property
     def questions(self) -> bytes:
@@ -33,37 +31,23 @@ class Recorder:
         for one in self.asked:
             one.clear()
 
-    def close(self) -> None:
-        """Accept nobody any more, and wait for the connections to end."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(timeout=10)
-
-    def _start(self, work: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
+    def talk(self, connection: socket.socket, number: int) -> None:  # noqa: ARG002 - the shape of every server
+        """Hand on what either side says."""
+        kept = bytearray()
+        self.asked.append(kept)
+        with (
+            contextlib.suppress(OSError),
+            connection,
+            socket.create_connection(("127.0.0.1", self._gateway)) as gateway,
+        ):
             while True:
-                proxy, _ = self._listener.accept()
-                kept = bytearray()
-                self.asked.append(kept)
-                self._start(self._hand_on, proxy, kept)
-
-    def _hand_on(self, proxy: socket.socket, kept: bytearray) -> None:
-        with contextlib.suppress(OSError), proxy, socket.create_connection(("127.0.0.1", self._gateway)) as gateway:
-            while True:
-                for source in select.select([proxy, gateway], [], [])[0]:
+                for source in select.select([connection, gateway], [], [])[0]:
                     chunk = source.recv(65536)
                     if not chunk:
                         return
-                    if source is proxy:
+                    if source is connection:
                         kept += chunk
-                    (gateway if source is proxy else proxy).sendall(chunk)
+                    (gateway if source is connection else connection).sendall(chunk)
 
 
 @contextlib.contextmanager
